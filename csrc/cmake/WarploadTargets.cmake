@@ -1,0 +1,18 @@
+# Settings of our own targets only: what we fetch or find keeps its own.
+
+function(warpload_configure target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Werror)
+  if(WARPLOAD_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=address,undefined)
+  endif()
+  if(WARPLOAD_SANITIZE STREQUAL "address")
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(${target} PRIVATE -fsanitize=address,undefined)
+  elseif(WARPLOAD_SANITIZE STREQUAL "thread")
+    target_compile_options(${target} PRIVATE -fsanitize=thread -fno-omit-frame-pointer)
+    target_link_options(${target} PRIVATE -fsanitize=thread)
+  elseif(WARPLOAD_SANITIZE)
+    message(FATAL_ERROR "WARPLOAD_SANITIZE must be empty, 'address' or 'thread', not '${WARPLOAD_SANITIZE}'.")
+  endif()
+endfunction()
