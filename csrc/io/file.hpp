@@ -1,0 +1,35 @@
+// Regular files, opened once and read by position.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/unique_fd.hpp"
+#include "io/byte_source.hpp"
+
+namespace warpload {
+
+class File final : public ByteSource {
+ public:
+  // Opens `path` for reading. Throws IoError (errno kept) when it is missing, unreadable, a directory or anything
+  // but a regular file; a FIFO is refused at once, never waited for.
+  [[nodiscard]] static std::shared_ptr<const File> open(const std::filesystem::path& path);
+
+  [[nodiscard]] const std::string& path() const noexcept override { return path_; }
+  [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+  void read_exact(std::uint64_t offset, std::span<std::byte> destination) const override;
+
+  // Valid as long as this object.
+  [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
+
+ private:
+  File(UniqueFd fd, std::string path, std::uint64_t size) noexcept;
+
+  UniqueFd fd_;
+  std::string path_;
+  std::uint64_t size_;
+};
+
+}  // namespace warpload
