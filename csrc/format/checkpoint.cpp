@@ -1,0 +1,77 @@
+#include "warpload/checkpoint.hpp"
+
+#include <utility>
+
+#include "format/safetensors_header.hpp"
+#include "format/shard_index.hpp"
+#include "io/file.hpp"
+
+namespace warpload {
+
+Checkpoint::Ptr Checkpoint::open(const std::vector<std::filesystem::path>& shards) {
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
+  for (const auto& path : shards) {
+    auto file = File::open(path);
+    checkpoint->add_shard(file, file);
+  }
+  checkpoint->index_names();
+  return checkpoint;
+}
+
+Checkpoint::Ptr Checkpoint::from_sources(std::vector<std::shared_ptr<const ByteSource>> sources) {
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
+  for (auto& source : sources) checkpoint->add_shard(std::move(source), nullptr);
+  checkpoint->index_names();
+  return checkpoint;
+}
+
+Checkpoint::Ptr Checkpoint::open_index(const std::filesystem::path& index) {
+  const ShardIndex listed = read_shard_index(index);
+  auto checkpoint = open(listed.shards);
+  for (const auto& [name, shard] : listed.tensor_to_shard) {
+    const TensorInfo* tensor = checkpoint->find(name);
+    if (tensor == nullptr || tensor->shard != shard) {
+      throw FormatError(
+          {.reason = "the index maps this tensor to the shard " + listed.shards[shard].string() + ", which lacks it",
+           .path = index.string(),
+           .tensor = name,
+           .cure = "the index and the shards are not of one checkpoint: fetch both again"});
+    }
+  }
+  return checkpoint;
+}
+
+void Checkpoint::add_shard(std::shared_ptr<const ByteSource> source, std::shared_ptr<const File> file) {
+  SafetensorsHeader header = read_safetensors_header(*source);
+  for (auto& tensor : header.tensors) {
+    tensors_.push_back({.name = std::move(tensor.name),
+                        .dtype = tensor.dtype,
+                        .shape = std::move(tensor.shape),
+                        .shard = shards_.size(),
+                        .range = tensor.range});
+  }
+  shards_.push_back({std::move(source), std::move(file), std::move(header.metadata)});
+}
+
+void Checkpoint::index_names() {
+  by_name_.reserve(tensors_.size());
+  for (std::size_t position = 0; position < tensors_.size(); ++position) {
+    const TensorInfo& tensor = tensors_[position];
+    const auto [entry, inserted] = by_name_.emplace(tensor.name, position);
+    if (inserted) continue;
+    throw FormatError({.reason = "the tensor is in " + shard_path(tensors_[entry->second].shard) + " as well",
+                       .path = shard_path(tensor.shard),
+                       .tensor = tensor.name,
+                       .range = tensor.range,
+                       .cure = "load the two files apart, or drop one"});
+  }
+}
+
+const TensorInfo* Checkpoint::find(std::string_view name) const {
+  const auto entry = by_name_.find(name);
+  return entry == by_name_.end() ? nullptr : &tensors_[entry->second];
+}
+
+const std::string& Checkpoint::shard_path(std::size_t shard) const { return source(shard).path(); }
+
+}  // namespace warpload

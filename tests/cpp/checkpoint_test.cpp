@@ -1,0 +1,89 @@
+#include "warpload/checkpoint.hpp"
+
+#include <gtest/gtest.h>
+
+#include "cpp/support/catch_error.hpp"
+#include "cpp/support/memory_source.hpp"
+#include "cpp/support/safetensors_bytes.hpp"
+#include "cpp/support/temporary_directory.hpp"
+
+namespace warpload {
+namespace {
+
+using testing::catch_error;
+using testing::MemorySource;
+using testing::pattern_bytes;
+using testing::safetensors_file;
+using testing::TemporaryDirectory;
+
+TEST(CheckpointTest, TensorsOfSeveralShardsAreListedShardByShardInFileOrder) {
+  TemporaryDirectory directory;
+  const auto first = directory.write(
+      "a.safetensors", safetensors_file({{"z", "U8", {3}, pattern_bytes(3)}, {"b", "F32", {1, 2}, pattern_bytes(8)}}));
+  const auto second = directory.write("b.safetensors", safetensors_file({{"a", "BF16", {}, pattern_bytes(2)}}));
+
+  const auto checkpoint = Checkpoint::open({first, second});
+
+  ASSERT_EQ(checkpoint->tensors().size(), 3U);
+  EXPECT_EQ(checkpoint->tensors()[0].name, "z");
+  EXPECT_EQ(checkpoint->tensors()[1].name, "b");
+  EXPECT_EQ(checkpoint->tensors()[1].shape, (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_EQ(checkpoint->tensors()[2].name, "a");
+  EXPECT_EQ(checkpoint->tensors()[2].shard, 1U);
+  EXPECT_EQ(checkpoint->tensors()[2].dtype, DType::bf16);
+  EXPECT_EQ(checkpoint->shard_path(1), second.string());
+}
+
+TEST(CheckpointTest, FindReturnsTheTensorOrNull) {
+  const auto source = std::make_shared<MemorySource>(safetensors_file({{"weight", "U8", {1}, "x"}}));
+  const auto checkpoint = Checkpoint::from_sources({source});
+  ASSERT_NE(checkpoint->find("weight"), nullptr);
+  EXPECT_EQ(checkpoint->find("weight")->range.size(), 1U);
+  EXPECT_EQ(checkpoint->find("bias"), nullptr);
+}
+
+TEST(CheckpointTest, TensorInTwoShardsIsRefusedAndBothShardsAreNamed) {
+  const auto bytes = safetensors_file({{"weight", "U8", {1}, "x"}});
+  const auto first = std::make_shared<MemorySource>(bytes, MemorySource::Options{.path = "first.safetensors"});
+  const auto second = std::make_shared<MemorySource>(bytes, MemorySource::Options{.path = "second.safetensors"});
+  const auto error = catch_error<FormatError>([&] { static_cast<void>(Checkpoint::from_sources({first, second})); });
+  EXPECT_EQ(error.path(), "second.safetensors");
+  EXPECT_EQ(error.tensor(), "weight");
+  EXPECT_NE(error.reason().find("first.safetensors"), std::string::npos);
+}
+
+TEST(CheckpointTest, IndexOpensEveryShardOnce) {
+  TemporaryDirectory directory;
+  directory.write("one.safetensors", safetensors_file({{"a", "U8", {1}, "1"}, {"b", "U8", {1}, "2"}}));
+  directory.write("two.safetensors", safetensors_file({{"c", "U8", {1}, "3"}}));
+  const auto index =
+      directory.write("model.safetensors.index.json",
+                      R"({"weight_map": {"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"}})");
+  const auto checkpoint = Checkpoint::open_index(index);
+  EXPECT_EQ(checkpoint->shard_count(), 2U);
+  EXPECT_NE(checkpoint->find("c"), nullptr);
+}
+
+TEST(CheckpointTest, IndexThatMapsATensorToAShardThatLacksItIsRefused) {
+  TemporaryDirectory directory;
+  directory.write("one.safetensors", safetensors_file({{"a", "U8", {1}, "1"}}));
+  directory.write("two.safetensors", safetensors_file({{"b", "U8", {1}, "2"}}));
+  const auto index = directory.write("model.safetensors.index.json",
+                                     R"({"weight_map": {"a": "one.safetensors", "b": "one.safetensors",
+                                         "z": "two.safetensors"}})");
+  const auto error = catch_error<FormatError>([&] { static_cast<void>(Checkpoint::open_index(index)); });
+  EXPECT_EQ(error.path(), index.string());
+  EXPECT_EQ(error.tensor(), "b");
+  EXPECT_NE(error.reason().find("one.safetensors"), std::string::npos);
+}
+
+TEST(CheckpointTest, MissingShardIsAnIoErrorThatNamesTheShard) {
+  TemporaryDirectory directory;
+  const auto index = directory.write("model.safetensors.index.json", R"({"weight_map": {"a": "gone.safetensors"}})");
+  const auto error = catch_error<IoError>([&] { static_cast<void>(Checkpoint::open_index(index)); });
+  EXPECT_EQ(error.system_error(), ENOENT);
+  EXPECT_EQ(error.path(), (directory / "gone.safetensors").string());
+}
+
+}  // namespace
+}  // namespace warpload
