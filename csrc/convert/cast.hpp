@@ -1,0 +1,31 @@
+// Element-wise casts between floating-point types, bit-identical to torch.Tensor.to on the CPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "warpload/dtype.hpp"
+
+namespace warpload {
+
+// Instruction sets that a cast may use. kScalar is plain C++ and always available.
+enum class SimdLevel : std::uint8_t { kScalar, kAvx2, kAvx512, kNeon };
+
+// Reads `count` elements at `source` and writes `count` elements at `destination`. The two do not overlap; neither
+// pointer needs any alignment (a tensor in a file may start at any byte). Never throws, touches nothing else.
+using CastFunction = void (*)(const std::byte* source, std::byte* destination, std::size_t count) noexcept;
+
+// The best level that this processor and this build support; found once, thread-safe.
+[[nodiscard]] SimdLevel best_simd_level() noexcept;
+
+// True when this processor and this build can run `level`.
+[[nodiscard]] bool simd_level_available(SimdLevel level) noexcept;
+
+// The cast from `source` to `destination`, or nullptr when the pair is not supported (see is_cast_supported).
+// Precondition: simd_level_available(level).
+[[nodiscard]] CastFunction find_cast(DType source, DType destination, SimdLevel level = best_simd_level()) noexcept;
+
+// Supported: from F16, BF16, F32, F64, F8_E4M3 and F8_E5M2 to F16, BF16, F32 and F64, where the two differ.
+[[nodiscard]] bool is_cast_supported(DType source, DType destination) noexcept;
+
+}  // namespace warpload
