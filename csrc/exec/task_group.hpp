@@ -1,0 +1,54 @@
+// Tasks that succeed or fail together.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <mutex>
+
+#include "exec/thread_pool.hpp"
+
+namespace warpload {
+
+// The first error wins: it is kept, `stopping()` becomes true, tasks that have not begun are dropped and
+// those that run are expected to look at `stopping()` and return. Later errors are ignored, as they are
+// mostly echoes of the first.
+//
+// Threads: every member may be called from any thread; the destructor stops and drains, so no task of the
+// group outlives it. A task may not wait for its own group.
+class TaskGroup {
+ public:
+  explicit TaskGroup(ThreadPool& pool) noexcept : pool_(pool) {}
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
+  ~TaskGroup();
+
+  void run(std::function<void()> task);
+
+  // Records an error from outside (a cancel, a deadline) unless the group has ended already.
+  void fail(std::exception_ptr error) noexcept;
+
+  [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool finished() const noexcept;
+
+  void wait() const;
+  [[nodiscard]] bool wait_for(std::chrono::milliseconds timeout) const;
+
+  // The first error, or nullptr. Meaningful at any time; final once finished.
+  [[nodiscard]] std::exception_ptr error() const noexcept;
+
+ private:
+  void execute(const std::function<void()>& task) noexcept;
+
+  ThreadPool& pool_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable drained_;
+  std::size_t pending_ = 0;
+  std::exception_ptr error_;
+  std::atomic<bool> stopping_ = false;
+};
+
+}  // namespace warpload
