@@ -1,0 +1,42 @@
+// A loaded tensor: a description and shared ownership of its memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "warpload/dtype.hpp"
+
+namespace warpload {
+
+// Cheap to copy. The memory lives as long as any copy, whatever becomes of the load, the loader or the
+// checkpoint. Row-major, contiguous. Threads: as a plain value; the bytes are the caller's to synchronise.
+class Tensor {
+ public:
+  Tensor(std::string name, DType dtype, std::vector<std::uint64_t> shape, std::shared_ptr<std::byte> memory,
+         std::uint64_t nbytes)
+      : name_(std::move(name)), dtype_(dtype), shape_(std::move(shape)), memory_(std::move(memory)), nbytes_(nbytes) {}
+
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] DType dtype() const noexcept { return dtype_; }
+  [[nodiscard]] const std::vector<std::uint64_t>& shape() const noexcept { return shape_; }
+  [[nodiscard]] std::uint64_t nbytes() const noexcept { return nbytes_; }
+
+  // First byte; nullptr for an empty tensor. Writable: a view of a file is copy-on-write.
+  [[nodiscard]] std::byte* data() const noexcept { return memory_.get(); }
+
+  // The owner, for handing the memory on (DLPack and the like).
+  [[nodiscard]] const std::shared_ptr<std::byte>& memory() const noexcept { return memory_; }
+
+ private:
+  std::string name_;
+  DType dtype_;
+  std::vector<std::uint64_t> shape_;
+  std::shared_ptr<std::byte> memory_;
+  std::uint64_t nbytes_;
+};
+
+}  // namespace warpload

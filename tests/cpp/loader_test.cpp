@@ -1,0 +1,240 @@
+#include "warpload/loader.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "cpp/support/catch_error.hpp"
+#include "cpp/support/memory_source.hpp"
+#include "cpp/support/safetensors_bytes.hpp"
+#include "cpp/support/temporary_directory.hpp"
+
+namespace warpload {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::catch_error;
+using testing::MemorySource;
+using testing::pattern_bytes;
+using testing::safetensors_file;
+using testing::TemporaryDirectory;
+using testing::TensorSpec;
+
+// 1.0, 2.0, -0.5 ... as bit patterns that need no arithmetic: bf16 is the upper half of fp32.
+std::string bf16_bytes(std::size_t count) {
+  std::string bytes;
+  for (std::size_t index = 0; index < count; ++index) {
+    bytes += static_cast<char>(index % 128);
+    bytes += static_cast<char>(0x3F);
+  }
+  return bytes;
+}
+
+std::string widened(const std::string& bf16) {
+  std::string bytes;
+  for (std::size_t index = 0; index < bf16.size(); index += 2) bytes.append(2, '\0').append(bf16, index, 2);
+  return bytes;
+}
+
+std::string bytes_of(const Tensor& tensor) {
+  return {reinterpret_cast<const char*>(tensor.data()), static_cast<std::size_t>(tensor.nbytes())};
+}
+
+Checkpoint::Ptr large(MemorySource::Options options, std::size_t elements = std::size_t{4} << 20) {
+  return Checkpoint::from_sources(
+      {std::make_shared<MemorySource>(safetensors_file({{"first", "BF16", {elements / 2}, bf16_bytes(elements / 2)},
+                                                        {"second", "BF16", {elements / 2}, bf16_bytes(elements / 2)}}),
+                                      std::move(options))});
+}
+
+TEST(LoaderTest, CastTensorsHoldTheCastBytesWhateverTheThreads) {
+  const std::string data = bf16_bytes(3'000'001);
+  const auto checkpoint = Checkpoint::from_sources(
+      {std::make_shared<MemorySource>(safetensors_file({{"small", "BF16", {5}, data.substr(0, 10)},
+                                                        {"ids", "I64", {2}, pattern_bytes(16)},
+                                                        {"large", "BF16", {3'000'001}, data}}))});
+  for (const unsigned threads : {1U, 2U, 7U}) {
+    const Loader loader({.threads = threads});
+    const auto tensors = loader.start({{.checkpoint = checkpoint, .dtype = DType::f32}}).get()[0];
+    ASSERT_EQ(tensors.size(), 3U);
+    EXPECT_EQ(tensors[0].name(), "small");
+    EXPECT_EQ(tensors[0].dtype(), DType::f32);
+    EXPECT_EQ(bytes_of(tensors[0]), widened(data.substr(0, 10)));
+    EXPECT_EQ(bytes_of(tensors[1]), pattern_bytes(16));
+    EXPECT_EQ(bytes_of(tensors[2]), widened(data));
+    EXPECT_EQ(tensors[2].shape(), (std::vector<std::uint64_t>{3'000'001}));
+  }
+}
+
+TEST(LoaderTest, EveryRequestGetsASegmentOfItsOwn) {
+  const auto first =
+      Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"a", "U8", {4}, "abcd"}}))});
+  const auto second =
+      Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"a", "U8", {2}, "xy"}}))});
+  const auto result = Loader().start({{.checkpoint = first}, {.checkpoint = second}}).get();
+  ASSERT_EQ(result.size(), 2U);
+  EXPECT_EQ(bytes_of(result[0][0]), "abcd");
+  EXPECT_EQ(bytes_of(result[1][0]), "xy");
+}
+
+TEST(LoaderTest, ViewsShareTheFileCopyOnWrite) {
+  TemporaryDirectory directory;
+  const auto path = directory.write("a.safetensors", safetensors_file({{"a", "U8", {4}, "abcd"}}));
+  const auto tensor = Loader().start({{.checkpoint = Checkpoint::open({path})}}).get()[0][0];
+  EXPECT_EQ(bytes_of(tensor), "abcd");
+  tensor.data()[0] = std::byte{'X'};
+  const auto again = Loader().start({{.checkpoint = Checkpoint::open({path})}}).get()[0][0];
+  EXPECT_EQ(bytes_of(again), "abcd");
+  EXPECT_EQ(bytes_of(tensor), "Xbcd");
+}
+
+TEST(LoaderTest, TensorsOutliveLoaderHandleCheckpointAndFile) {
+  TemporaryDirectory directory;
+  const auto path = directory.write(
+      "a.safetensors", safetensors_file({{"view", "U8", {4}, "abcd"}, {"cast", "BF16", {3}, bf16_bytes(3)}}));
+  std::vector<Tensor> tensors;
+  {
+    auto checkpoint = Checkpoint::open({path});
+    const Loader loader;
+    tensors = loader.start({{.checkpoint = checkpoint, .dtype = DType::f32}}).get()[0];
+  }
+  std::filesystem::remove(path);
+  EXPECT_EQ(bytes_of(tensors[0]), "abcd");
+  EXPECT_EQ(bytes_of(tensors[1]), widened(bf16_bytes(3)));
+}
+
+TEST(LoaderTest, LoaderMayBeDestroyedWhileItsLoadRuns) {
+  std::optional<LoadHandle> load;
+  {
+    const Loader loader({.threads = 2});
+    load = loader.start({{.checkpoint = large({.delay = milliseconds(1)}), .dtype = DType::f32}});
+  }
+  EXPECT_EQ(bytes_of(load->get()[0][0]), widened(bf16_bytes(std::size_t{2} << 20)));
+}
+
+TEST(LoaderTest, FailingReadEndsTheLoadAndNamesShardTensorAndRange) {
+  for (const std::uint64_t nth : {2U, 3U, 9U}) {  // 0 and 1 are the header's
+    auto load =
+        Loader({.threads = 3})
+            .start({{.checkpoint = large({.path = "broken.safetensors", .fail_at_read = nth}), .dtype = DType::f32}});
+    const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
+    EXPECT_EQ(error.path(), "broken.safetensors");
+    EXPECT_TRUE(error.tensor() == "first" || error.tensor() == "second") << error.tensor();
+    EXPECT_TRUE(error.range().has_value());
+    EXPECT_EQ(error.system_error(), EIO);
+    EXPECT_TRUE(load.done());
+  }
+}
+
+TEST(LoaderTest, FileThatShrinksDuringTheLoadIsAnErrorNotASignal) {
+  const std::uint64_t header_and_first = std::uint64_t{5} << 20;
+  auto load = Loader().start({{.checkpoint = large({.size_after_open = header_and_first}), .dtype = DType::f32}});
+  const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
+  EXPECT_EQ(error.tensor(), "second");
+}
+
+TEST(LoaderTest, FirstErrorStopsTheReading) {
+  const auto source = std::make_shared<MemorySource>(
+      safetensors_file({{"a", "BF16", {std::size_t{8} << 20}, bf16_bytes(std::size_t{8} << 20)}}),
+      MemorySource::Options{.fail_at_read = 2});
+  auto load = Loader({.threads = 1}).start({{.checkpoint = Checkpoint::from_sources({source}), .dtype = DType::f32}});
+  load.wait();
+  EXPECT_EQ(source->read_count(), 3U);  // two for the header, and the one that failed
+}
+
+TEST(LoaderTest, CancelEndsTheLoadWithItsOwnError) {
+  auto load = Loader({.threads = 2}).start({{.checkpoint = large({.delay = milliseconds(20)}), .dtype = DType::f32}});
+  load.cancel();
+  EXPECT_THROW(static_cast<void>(load.get()), CancelledError);
+  EXPECT_LT(load.progress().bytes_done, load.progress().bytes_total);
+}
+
+TEST(LoaderTest, CancelAfterTheEndChangesNothing) {
+  auto load = Loader().start({{.checkpoint = large({}), .dtype = DType::f32}});
+  load.wait();
+  load.cancel();
+  EXPECT_EQ(load.get()[0].size(), 2U);
+}
+
+TEST(LoaderTest, DroppingTheHandleStopsTheWorkers) {
+  const auto source = std::make_shared<MemorySource>(
+      safetensors_file({{"a", "BF16", {std::size_t{8} << 20}, bf16_bytes(std::size_t{8} << 20)}}),
+      MemorySource::Options{.delay = milliseconds(5)});
+  const Loader loader({.threads = 2});
+  {
+    auto load = loader.start({{.checkpoint = Checkpoint::from_sources({source}), .dtype = DType::f32}});
+  }
+  const std::uint64_t reads = source->read_count();
+  EXPECT_LT(reads, 34U);  // the whole would be two and thirty-two
+  EXPECT_TRUE(loader.start({{.checkpoint = large({}), .dtype = DType::f32}}).wait_for(seconds(60)));
+  EXPECT_EQ(source->read_count(), reads);
+}
+
+TEST(LoaderTest, SegmentsArriveInTheOrderOfTheRequests) {
+  const Loader loader({.threads = 1});
+  auto load = loader.start({{.checkpoint = large({}), .dtype = DType::f32},
+                            {.checkpoint = large({.delay = milliseconds(30)}), .dtype = DType::f32}});
+  EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
+  EXPECT_FALSE(load.done());
+  load.rethrow_if_failed();
+  EXPECT_EQ(bytes_of(load.tensors(0)[0]), widened(bf16_bytes(std::size_t{2} << 20)));
+  EXPECT_TRUE(load.wait_segment_for(1, seconds(60)));
+}
+
+TEST(LoaderTest, WaitingForASegmentOfAFailedLoadReturnsAndTheErrorFollows) {
+  auto load = Loader({.threads = 2}).start({{.checkpoint = large({.fail_at_read = 2}), .dtype = DType::f32}});
+  EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
+  EXPECT_THROW(load.rethrow_if_failed(), IoError);
+}
+
+TEST(LoaderTest, WaitingForASegmentThatWasCancelledBeforeItBeganReturns) {
+  const Loader loader({.threads = 1});
+  auto blocker = loader.start({{.checkpoint = large({.delay = milliseconds(20)}), .dtype = DType::f32}});
+  auto load = loader.start({{.checkpoint = large({}), .dtype = DType::f32}});
+  load.cancel();
+  EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
+  blocker.cancel();
+  EXPECT_THROW(load.rethrow_if_failed(), CancelledError);
+}
+
+TEST(LoaderTest, ProgressCountsEveryByteThatIsRead) {
+  auto load = Loader().start({{.checkpoint = large({}), .dtype = DType::f32}});
+  load.wait();
+  EXPECT_EQ(load.progress().bytes_total, std::uint64_t{8} << 20);
+  EXPECT_EQ(load.progress().bytes_done, load.progress().bytes_total);
+}
+
+TEST(LoaderTest, LoadsRunSideBySideOnOneLoader) {
+  const Loader loader({.threads = 2});
+  std::vector<LoadHandle> loads;
+  for (int index = 0; index < 8; ++index) {
+    loads.push_back(loader.start({{.checkpoint = large({}), .dtype = DType::f32}}));
+  }
+  for (const LoadHandle& load : loads) {
+    EXPECT_EQ(bytes_of(load.get()[0][1]), widened(bf16_bytes(std::size_t{2} << 20)));
+  }
+}
+
+TEST(LoaderTest, NothingIsReadWhenAReservationFails) {
+  const auto source = std::make_shared<MemorySource>(safetensors_file({{"a", "F8_E8M0", {2}, "ab"}}));
+  const auto checkpoint = Checkpoint::from_sources({source});
+  const std::uint64_t reads = source->read_count();
+  EXPECT_THROW(static_cast<void>(Loader().start({{.checkpoint = checkpoint, .dtype = DType::f32}})),
+               InvalidArgumentError);
+  EXPECT_EQ(source->read_count(), reads);
+}
+
+TEST(LoaderTest, EmptyTensorsAndEmptyRequestsAreFine) {
+  const auto checkpoint =
+      Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"empty", "F32", {0}, ""}}))});
+  const auto result = Loader().start({{.checkpoint = checkpoint, .dtype = DType::bf16}}).get();
+  EXPECT_EQ(result[0][0].data(), nullptr);
+  EXPECT_EQ(result[0][0].nbytes(), 0U);
+  EXPECT_TRUE(Loader().start({}).get().empty());
+}
+
+}  // namespace
+}  // namespace warpload
