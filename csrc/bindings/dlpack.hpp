@@ -1,0 +1,19 @@
+// Tensors handed over by DLPack: one capsule a tensor, a storage of exactly its size, memory kept by a shared
+// owner.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "warpload/tensor.hpp"
+
+namespace warpload::bindings {
+
+// True when DLPack's old and widely read type codes have the dtype. The others travel as flat bytes, to be
+// viewed as what they are on the other side.
+[[nodiscard]] bool dlpack_has(DType dtype) noexcept;
+
+// A "dltensor" capsule. Whoever consumes it may drop it on any thread, with or without the interpreter's
+// lock.
+[[nodiscard]] pybind11::capsule to_dlpack(const Tensor& tensor);
+
+}  // namespace warpload::bindings

@@ -1,0 +1,12 @@
+// The extension module warpload._core: the only native code that sees Python. None sees torch.
+#include <pybind11/pybind11.h>
+
+#include "bindings/register.hpp"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "warpload's native core: checkpoints, plans and loads.";
+  module.attr("__version__") = WARPLOAD_VERSION;
+  warpload::bindings::register_errors(module);
+  warpload::bindings::register_checkpoint(module);
+  warpload::bindings::register_loader(module);
+}

@@ -1,0 +1,72 @@
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings/register.hpp"
+#include "convert/cast.hpp"
+#include "warpload/checkpoint.hpp"
+
+namespace warpload::bindings {
+namespace {
+
+namespace py = pybind11;
+
+py::str name_of(DType dtype) {
+  const std::string_view name = dtype_name(dtype);
+  return {name.data(), name.size()};
+}
+
+py::tuple shape_of(const std::vector<std::uint64_t>& shape) {
+  py::tuple result(shape.size());
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) result[axis] = shape[axis];
+  return result;
+}
+
+// (name, dtype code, shape, position of the shard) a tensor, in file order.
+py::list describe(const Checkpoint& checkpoint) {
+  py::list result(checkpoint.tensors().size());
+  std::size_t position = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    result[position++] = py::make_tuple(tensor.name, name_of(tensor.dtype), shape_of(tensor.shape), tensor.shard);
+  }
+  return result;
+}
+
+bool cast_supported(const std::string& source, const std::string& destination) {
+  const auto from = parse_dtype(source);
+  const auto to = parse_dtype(destination);
+  return from && to && is_cast_supported(*from, *to);
+}
+
+std::uint64_t data_bytes(const Checkpoint& checkpoint) {
+  std::uint64_t total = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.range.size();
+  return total;
+}
+
+}  // namespace
+
+void register_checkpoint(py::module_& module) {
+  using Paths = std::vector<std::filesystem::path>;
+  py::class_<Checkpoint, std::shared_ptr<Checkpoint>>(module, "Checkpoint", "Safetensors shards, opened and validated.")
+      .def_static(
+          "open", [](const Paths& shards) { return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards)); },
+          py::arg("shards"), py::call_guard<py::gil_scoped_release>(), "Open shards; every header is checked.")
+      .def_static(
+          "open_index",
+          [](const std::filesystem::path& index) {
+            return std::const_pointer_cast<Checkpoint>(Checkpoint::open_index(index));
+          },
+          py::arg("index"), py::call_guard<py::gil_scoped_release>(), "Open the shards that an index file lists.")
+      .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
+      .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard.")
+      .def_property_readonly("shard_count", &Checkpoint::shard_count)
+      .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")
+      .def("__len__", [](const Checkpoint& checkpoint) { return checkpoint.tensors().size(); });
+  module.def("is_cast_supported", &cast_supported, py::arg("source"), py::arg("destination"),
+             "Whether the core casts between the two dtype codes.");
+}
+
+}  // namespace warpload::bindings
