@@ -1,0 +1,192 @@
+"""Safetensors files as torch tensors: the counterparts of ``safetensors.torch.load_file`` and ``safetensors.safe_open``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import _core, engine
+from .dtypes import code_of
+from .errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+Device = "str | int | torch.device"
+
+
+def _is_cpu(device: Any) -> bool:
+    import torch
+
+    return not isinstance(device, int) and torch.device(device).type == "cpu"
+
+
+def load_file(
+    filename: engine.StrPath | Sequence[engine.StrPath],
+    device: str | int | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    disable_mmap: bool = False,
+) -> dict[str, torch.Tensor]:
+    """Load a checkpoint's tensors.
+
+    On the CPU a tensor whose dtype stays as it is becomes a view of a private mapping of its file: nothing is read
+    before it is used, and writing to it never changes the file. With ``dtype`` the floating-point tensors are read and
+    cast by all cores at once, bit-identical to ``tensor.to(dtype)``; integer and bool tensors are never cast.
+
+    Args:
+        filename: a ``.safetensors`` file, several of them, or a ``.safetensors.index.json``.
+        device: where the tensors go. Devices other than the CPU are reached by ``Tensor.to``.
+        dtype: the dtype of all floating-point tensors; None keeps each tensor's own.
+        disable_mmap: copy the bytes instead of mapping the file.
+
+    Returns:
+        The tensors by name, ordered by name as in safetensors; each owns a storage of exactly its size.
+
+    Raises:
+        FormatError: the file is not valid; says where and why.
+        IoError: the file is missing, unreadable, or changed while it was read.
+        OutOfMemoryError: the arena for the tensors could not be reserved.
+    """
+    checkpoint = engine.open_checkpoint(filename)
+    code = None if dtype is None else _code(dtype)
+    request = _core.SegmentRequest(checkpoint, dtype=code, zero_copy=not disable_mmap)
+    handle = engine.start([request])
+    tensors = engine.torch_tensors(handle, 0)
+    handle.wait()
+    ordered = {name: tensors[name] for name in sorted(tensors)}
+    if _is_cpu(device):
+        return ordered
+    return {name: tensor.to(device) for name, tensor in ordered.items()}
+
+
+def _code(dtype: torch.dtype) -> str:
+    code = code_of(dtype)
+    if code is None:
+        raise InvalidArgumentError(f"safetensors has no code for {dtype}")
+    return code
+
+
+class TensorSlice:
+    """A tensor of an open file that is read where it is indexed."""
+
+    def __init__(self, tensor: torch.Tensor, code: str, shape: tuple[int, ...]) -> None:
+        self._tensor, self._code, self._shape = tensor, code, shape
+
+    def get_shape(self) -> list[int]:
+        """Return the shape as the header gives it."""
+        return list(self._shape)
+
+    def get_dtype(self) -> str:
+        """Return the format's code for the dtype, such as ``"F32"``."""
+        return self._code
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        """Return the indexed part, in a storage of its own."""
+        part = self._tensor[index]
+        return part.clone() if part.numel() != self._tensor.numel() else part
+
+
+class TorchFile:
+    """An open checkpoint of one file; what ``safe_open(..., framework="pt")`` returns."""
+
+    def __init__(self, filename: engine.StrPath, device: str | int | torch.device) -> None:
+        self._checkpoint: _core.Checkpoint | None = engine.open_checkpoint(filename)
+        self._device = device
+        self._described = {name: (code, shape) for name, code, shape, _ in self._checkpoint.tensors()}
+        self._views: dict[str, torch.Tensor] | None = None
+
+    def __enter__(self) -> TorchFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file; tensors got from it stay valid."""
+        self._checkpoint = None
+        self._views = None
+
+    def _open(self) -> _core.Checkpoint:
+        if self._checkpoint is None:
+            raise InvalidArgumentError("the file is closed")
+        return self._checkpoint
+
+    def keys(self) -> list[str]:
+        """Return the tensors' names, sorted."""
+        self._open()
+        return sorted(self._described)
+
+    def offset_keys(self) -> list[str]:
+        """Return the tensors' names in the order of their bytes in the file."""
+        self._open()
+        return list(self._described)
+
+    def metadata(self) -> dict[str, str] | None:
+        """Return the free-form metadata, or None when the file has none."""
+        return self._open().metadata() or None
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        """Return one tensor.
+
+        Raises:
+            InvalidArgumentError: the file has no tensor of that name.
+        """
+        tensor = self._view(name)
+        return tensor if _is_cpu(self._device) else tensor.to(self._device)
+
+    def get_tensors(self) -> dict[str, torch.Tensor]:
+        """Return all tensors by name."""
+        return {name: self.get_tensor(name) for name in self.keys()}
+
+    def get_slice(self, name: str) -> TensorSlice:
+        """Return a tensor that is read where it is indexed.
+
+        Raises:
+            InvalidArgumentError: the file has no tensor of that name.
+        """
+        code, shape = self._describe(name)
+        return TensorSlice(self._view(name), code, shape)
+
+    def _describe(self, name: str) -> tuple[str, tuple[int, ...]]:
+        self._open()
+        if name not in self._described:
+            raise InvalidArgumentError(f"the file has no tensor '{name}'")
+        return self._described[name]
+
+    def _view(self, name: str) -> torch.Tensor:
+        self._describe(name)
+        if self._views is None:
+            handle = engine.start([_core.SegmentRequest(self._open())])
+            self._views = engine.torch_tensors(handle, 0)
+            handle.wait()  # misaligned tensors are copied
+        return self._views[name]
+
+
+def safe_open(filename: engine.StrPath, framework: str, device: str | int | torch.device = "cpu", **options: Any) -> Any:
+    """Open a safetensors file for reading tensor by tensor, with safetensors' own signature.
+
+    Args:
+        filename: the file.
+        framework: ``"pt"`` (or ``"torch"``, ``"pytorch"``) goes through the core; every other framework is opened by the
+            safetensors package itself, which is logged.
+        device: where tensors go.
+        options: safetensors' further keyword arguments (``backend``), which have no meaning for the core.
+
+    Raises:
+        FormatError: the file is not valid.
+        IoError: the file is missing or unreadable.
+    """
+    if framework in ("pt", "torch", "pytorch"):
+        return TorchFile(filename, device)
+    import safetensors
+
+    logger.info("%s is opened by safetensors itself: framework %r is not torch", os.fspath(filename), framework)
+    return safetensors.safe_open(filename, framework, device, **options)

@@ -1,0 +1,168 @@
+"""A diffusers model: built without weights, native tensors bound directly."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from diffusers import ModelMixin
+from diffusers.models.modeling_utils import LegacyModelMixin, no_init_weights
+
+from ..dtypes import FLOATING_POINT, code_of
+from .native import NotNativeError, construction_lock, some_of
+from .weights import ComponentWeights
+
+# A class that brings its own version of one of these loads in a way that we don't know.
+_LOADING_METHODS = ("from_pretrained", "_load_pretrained_model", "_fix_state_dict_keys_on_load", "load_state_dict")
+
+# Where a tensor of a module lives: its dictionary of parameters or buffers, and its name there.
+Place = tuple[dict[str, Any], str]
+
+
+def build(cls: type[ModelMixin], folder: str, dtype: torch.dtype | None, weights: ComponentWeights) -> ModelMixin:
+    """Return the model in evaluation mode; its tensors' bytes may still be under way.
+
+    Args:
+        cls: a subclass of ``diffusers.ModelMixin``.
+        folder: the component's folder.
+        dtype: as given to ``from_pretrained``; None means that every tensor takes its parameter's dtype.
+        weights: the checkpoint, being loaded.
+
+    Raises:
+        NotNativeError: stock has to load this one.
+    """
+    config, unused, _ = cls.load_config(folder, return_unused_kwargs=True, return_commit_hash=True)
+    if config.get("quantization_config") is not None:
+        raise NotNativeError("quantised checkpoint")
+    cls = _remapped(cls, config)
+    _check_class(cls)
+    model = _construct(cls, copy.deepcopy(config), unused, dtype)
+    sources = _checkpoint_names(model, weights)
+    places = _places(model)
+    expected = model.state_dict(keep_vars=True)
+    _check_keys(cls, places, expected, sources, weights)
+    weights.require(_wanted_dtypes(cls, dtype, expected, sources, weights))
+    _bind(places, expected, sources, weights.tensors())
+    model.register_to_config(_name_or_path=folder)
+    return model.eval()
+
+
+def _remapped(cls: type[ModelMixin], config: Mapping[str, Any]) -> type[ModelMixin]:
+    """Follow diffusers' own renaming of legacy classes."""
+    if not issubclass(cls, LegacyModelMixin):
+        return cls
+    from diffusers.models.model_loading_utils import _fetch_remapped_cls_from_config
+
+    return _fetch_remapped_cls_from_config(config, cls)
+
+
+def _check_class(cls: type[ModelMixin]) -> None:
+    for name in _LOADING_METHODS:
+        base = ModelMixin
+        if issubclass(cls, LegacyModelMixin) and name == "from_pretrained":
+            base = LegacyModelMixin
+        own, known = getattr(cls, name), getattr(base, name)
+        if getattr(own, "__func__", own) is not getattr(known, "__func__", known):
+            raise NotNativeError(f"{cls.__name__} has its own {name}")
+
+
+def _construct(
+    cls: type[ModelMixin], config: dict[str, Any], unused: dict[str, Any], dtype: torch.dtype | None
+) -> ModelMixin:
+    """Build the model as stock does: parameters on meta, buffers real, under the default dtype asked for."""
+    with construction_lock:
+        before = torch.get_default_dtype()
+        if dtype is not None:
+            torch.set_default_dtype(dtype)
+        try:
+            with no_init_weights(), init_empty_weights():
+                return cls.from_config(config, **unused)
+        finally:
+            torch.set_default_dtype(before)
+
+
+def _checkpoint_names(model: ModelMixin, weights: ComponentWeights) -> dict[str, str]:
+    """Map each key, as the model spells it, to the tensor's name in the checkpoint."""
+    names = {name: name for name in weights.described}
+    if not weights.sharded:  # stock renames deprecated keys of single files only
+        model._fix_state_dict_keys_on_load(names)
+    return names
+
+
+def _places(model: torch.nn.Module) -> dict[str, Place]:
+    places: dict[str, Place] = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        dotted = f"{prefix}." if prefix else ""
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                places[dotted + name] = (module._parameters, name)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and name not in module._non_persistent_buffers_set:
+                places[dotted + name] = (module._buffers, name)
+    return places
+
+
+def _check_keys(
+    cls: type[ModelMixin],
+    places: Mapping[str, Place],
+    expected: Mapping[str, torch.Tensor],
+    sources: Mapping[str, str],
+    weights: ComponentWeights,
+) -> None:
+    if expected.keys() != places.keys():
+        raise NotNativeError(f"{cls.__name__} makes its own state dict")
+    if missing := expected.keys() - sources.keys():
+        raise NotNativeError(f"missing keys: {some_of(missing)}")
+    unexpected = sources.keys() - expected.keys()
+    for pattern in cls._keys_to_ignore_on_load_unexpected or []:
+        unexpected = {key for key in unexpected if re.search(pattern, key) is None}
+    if unexpected:
+        raise NotNativeError(f"unexpected keys: {some_of(unexpected)}")
+    for key, tensor in expected.items():
+        if tuple(tensor.shape) != weights.described[sources[key]][1]:
+            raise NotNativeError(f"{key} has another shape")
+
+
+def _wanted_dtypes(
+    cls: type[ModelMixin],
+    dtype: torch.dtype | None,
+    expected: Mapping[str, torch.Tensor],
+    sources: Mapping[str, str],
+    weights: ComponentWeights,
+) -> dict[str, str]:
+    """Decide each tensor's final dtype by stock's rules.
+
+    With a dtype, floating-point tensors take it, but for those below a module that is to stay in float32. Everything
+    else takes the dtype that its parameter or buffer was built with.
+    """
+    kept = cls._keep_in_fp32_modules or []
+    kept = {kept} if isinstance(kept, str) else set(kept)
+    wanted: dict[str, str] = {}
+    for key, tensor in expected.items():
+        source = sources[key]
+        final = tensor.dtype
+        if dtype is not None and weights.described[source][0] in FLOATING_POINT:
+            final = torch.float32 if not kept.isdisjoint(key.split(".")) else dtype
+        code = code_of(final)
+        if code is None or not weights.can_become(source, code):
+            raise NotNativeError(f"no native cast of {key} from {weights.described[source][0]} to {final}")
+        wanted[source] = code
+    return wanted
+
+
+def _bind(
+    places: Mapping[str, Place],
+    expected: Mapping[str, torch.Tensor],
+    sources: Mapping[str, str],
+    tensors: Mapping[str, torch.Tensor],
+) -> None:
+    for key, (store, name) in places.items():
+        old, value = expected[key], tensors[sources[key]]
+        if isinstance(old, torch.nn.Parameter):
+            store[name] = type(old)(value, requires_grad=old.requires_grad)
+        else:
+            store[name] = value

@@ -1,0 +1,20 @@
+"""What both kinds of models share: when the core does not load a component, and the lock that construction needs."""
+
+from __future__ import annotations
+
+import threading
+
+
+class NotNativeError(Exception):
+    """The core does not load this component; stock does, for the reason given. Never reaches the user."""
+
+
+# accelerate patches ``torch.nn.Module.register_parameter`` for the whole process while it builds on meta: two threads
+# that do so at once leave the patch behind. Parallelism is in the native threads instead.
+construction_lock = threading.RLock()
+
+
+def some_of(names: set[str]) -> str:
+    """Return a few of many names, for a reason."""
+    shown = sorted(names)[:3]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,152 @@
+"""A transformers model: the library's own ``from_pretrained``, given native tensors as its state dict.
+
+That keeps key renames (files of CLIPTextModel on the Hub say ``text_model.*``, the module does not), ties, buffers and
+converters, which binding by hand would miss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from ..dtypes import FLOATING_POINT, code_of
+from .native import NotNativeError, construction_lock
+from .weights import ComponentWeights
+
+_LOADING_METHODS = ("from_pretrained", "_load_pretrained_model", "_load_from_state_dict")
+
+
+def build(
+    cls: type[PreTrainedModel], folder: str, dtype: torch.dtype | None, weights: ComponentWeights
+) -> PreTrainedModel:
+    """Return the model in evaluation mode, all its bytes arrived.
+
+    Args:
+        cls: a subclass of ``transformers.PreTrainedModel``.
+        folder: the component's folder.
+        dtype: as given to ``from_pretrained``; None takes the checkpoint's own, as its configuration says.
+        weights: the checkpoint, being loaded.
+
+    Raises:
+        NotNativeError: stock has to load this one.
+    """
+    config, _ = cls.config_class.from_pretrained(folder, return_unused_kwargs=True)
+    _check(cls, config, dtype, weights)
+    final = dtype if dtype is not None else config.dtype
+    weights.require(_wanted_dtypes(cls, final, weights))
+    model = _from_state_dict(cls, config, dtype, weights)
+    if _recast(model, weights):
+        # The library wanted some tensors in another dtype than we planned: give it the checkpoint's own and let it cast.
+        weights.require({name: weights.described[name][0] for name in weights.cast_names()})
+        model = _from_state_dict(cls, config, dtype, weights)
+    model.config.name_or_path = folder
+    model.name_or_path = folder
+    if model.can_generate():
+        model.generation_config = _generation_config(folder)
+    return model
+
+
+def _check(
+    cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights
+) -> None:
+    for name in _LOADING_METHODS:
+        own, known = getattr(cls, name), getattr(PreTrainedModel, name)
+        if getattr(own, "__func__", own) is not getattr(known, "__func__", known):
+            raise NotNativeError(f"{cls.__name__} has its own {name}")
+    if getattr(config, "quantization_config", None) is not None:
+        raise NotNativeError("quantised checkpoint")
+    if getattr(config, "transformers_weights", None) is not None or getattr(type(config), "extra_files", None):
+        raise NotNativeError("the configuration names its weight files")
+    if dtype is None and config.dtype is None and weights.sharded:
+        raise NotNativeError("neither the call nor the configuration says the dtype")
+
+
+def _wanted_dtypes(
+    cls: type[PreTrainedModel], final: torch.dtype | None, weights: ComponentWeights
+) -> dict[str, str]:
+    """Predict each tensor's final dtype; what the library makes of it is checked afterwards."""
+    code = None if final is None else code_of(final)
+    patterns: set[str] = set()
+    if final == torch.float16:
+        patterns |= set(cls._keep_in_fp32_modules or ())
+    if final in (torch.float16, torch.bfloat16):
+        patterns |= set(getattr(cls, "_keep_in_fp32_modules_strict", None) or ())
+    wanted: dict[str, str] = {}
+    for name, (own, _) in weights.described.items():
+        kept = any(f".{pattern}." in f".{name}." for pattern in patterns)
+        target = "F32" if kept else code
+        floating = own in FLOATING_POINT
+        wanted[name] = target if floating and target is not None and weights.can_become(name, target) else own
+    return wanted
+
+
+def _from_state_dict(
+    cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights
+) -> PreTrainedModel:
+    weights.wait()  # ties are decided, and converters work, on values
+    tensors = weights.tensors()
+    state_dict = {name: tensors[name] for name in sorted(tensors)}
+    arguments = {} if dtype is None else {"dtype": dtype}
+    with construction_lock, _held_records() as records:
+        try:
+            model, info = cls.from_pretrained(
+                None, config=config, state_dict=state_dict, device_map=None, output_loading_info=True, **arguments
+            )
+        except RuntimeError as error:
+            records.clear()  # stock will say it, with the right name
+            raise NotNativeError(str(error).strip().splitlines()[0]) from error
+        faults = [key for key, value in info.items() if value]
+        if faults:
+            records.clear()
+            raise NotNativeError(f"{', '.join(faults).replace('_', ' ')} in the checkpoint")
+    return model
+
+
+def _recast(model: PreTrainedModel, weights: ComponentWeights) -> bool:
+    """Tell whether a tensor that was cast on its way is not in the model as it is."""
+    tensors = weights.tensors()
+    present = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    return any(tensors[name].data_ptr() not in present for name in weights.cast_names() if tensors[name].numel())
+
+
+def _generation_config(folder: str) -> GenerationConfig:
+    """Read the generation settings as ``from_pretrained`` of a folder does."""
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except OSError:
+        return GenerationConfig.from_pretrained(
+            folder, config_file_name="config.json", _from_model_config=True
+        )
+
+
+class _Holder(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+        self.records: list[logging.LogRecord] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if threading.get_ident() != self.thread:
+            return True
+        self.records.append(record)
+        return False
+
+
+@contextlib.contextmanager
+def _held_records() -> Iterator[list[logging.LogRecord]]:
+    """Hold back what the library logs, to be said at the end or, when stock takes over, not at all."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    holder = _Holder()
+    logger.addFilter(holder)
+    try:
+        yield holder.records
+    finally:
+        logger.removeFilter(holder)
+        for record in holder.records:
+            logger.handle(record)
