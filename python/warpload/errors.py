@@ -41,7 +41,8 @@ class FormatError(WarploadError, ValueError):
 class IoError(WarploadError, OSError):
     """The operating system refused an operation, or a file changed while it was read.
 
-    ``errno`` and ``filename`` are set as for every ``OSError``; a missing file is also a ``FileNotFoundError``, and so on.
+    ``errno`` and ``filename`` are set as for every ``OSError``; a missing file is also a ``FileNotFoundError``, and so
+    on.
     """
 
 

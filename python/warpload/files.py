@@ -1,4 +1,4 @@
-"""Safetensors files as torch tensors: the counterparts of ``safetensors.torch.load_file`` and ``safetensors.safe_open``."""
+"""Safetensors files as torch tensors: what ``safetensors.torch.load_file`` and ``safetensors.safe_open`` do."""
 
 from __future__ import annotations
 
@@ -170,13 +170,15 @@ class TorchFile:
         return self._views[name]
 
 
-def safe_open(filename: engine.StrPath, framework: str, device: str | int | torch.device = "cpu", **options: Any) -> Any:
+def safe_open(
+    filename: engine.StrPath, framework: str, device: str | int | torch.device = "cpu", **options: Any
+) -> Any:
     """Open a safetensors file for reading tensor by tensor, with safetensors' own signature.
 
     Args:
         filename: the file.
-        framework: ``"pt"`` (or ``"torch"``, ``"pytorch"``) goes through the core; every other framework is opened by the
-            safetensors package itself, which is logged.
+        framework: ``"pt"`` (or ``"torch"``, ``"pytorch"``) goes through the core; files for every other framework are
+            opened by the safetensors package itself, which is logged.
         device: where tensors go.
         options: safetensors' further keyword arguments (``backend``), which have no meaning for the core.
 

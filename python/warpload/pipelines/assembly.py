@@ -1,7 +1,7 @@
 """A whole pipeline: bytes first, Python meanwhile, stock's own assembly at the end.
 
-    time ->   headers | import diffusers, transformers | build on meta | tokenizers | wait | stock assembles
-    threads           [======= bytes of all components, transformers' first =======]
+time ->   headers | import diffusers, transformers | build on meta | tokenizers | wait | stock assembles
+threads           [======= bytes of all components, transformers' first =======]
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def load_pipeline(facade: Any, source: str | os.PathLike[str], kwargs: dict[str,
     return pipeline
 
 
-def _download(
-    facade: Any, source: str | os.PathLike[str], kwargs: dict[str, Any], report: LoadReport
-) -> str | None:
+def _download(facade: Any, source: str | os.PathLike[str], kwargs: dict[str, Any], report: LoadReport) -> str | None:
     """Fetch a Hub id by stock's own rules; None for a name that stock refuses."""
     if str(source).count("/") > 1:
         return None

@@ -57,7 +57,8 @@ def _remapped(cls: type[ModelMixin], config: Mapping[str, Any]) -> type[ModelMix
         return cls
     from diffusers.models.model_loading_utils import _fetch_remapped_cls_from_config
 
-    return _fetch_remapped_cls_from_config(config, cls)
+    remapped: type[ModelMixin] = _fetch_remapped_cls_from_config(config, cls)
+    return remapped
 
 
 def _check_class(cls: type[ModelMixin]) -> None:

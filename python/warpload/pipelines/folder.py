@@ -51,9 +51,7 @@ def read_model_index(folder: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def list_components(
-    folder: str, index: dict[str, Any], given: Collection[str], variant: str | None
-) -> list[Component]:
+def list_components(folder: str, index: dict[str, Any], given: Collection[str], variant: str | None) -> list[Component]:
     """Return the components that have to be loaded from the folder: not null, and not given by the caller."""
     components = []
     for name, value in index.items():

@@ -42,7 +42,7 @@ def build(
     weights.require(_wanted_dtypes(cls, final, weights))
     model = _from_state_dict(cls, config, dtype, weights)
     if _recast(model, weights):
-        # The library wanted some tensors in another dtype than we planned: give it the checkpoint's own and let it cast.
+        # The library wanted some tensors in another dtype than planned: give it the file's own and let it cast.
         weights.require({name: weights.described[name][0] for name in weights.cast_names()})
         model = _from_state_dict(cls, config, dtype, weights)
     model.config.name_or_path = folder
@@ -52,9 +52,7 @@ def build(
     return model
 
 
-def _check(
-    cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights
-) -> None:
+def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights) -> None:
     for name in _LOADING_METHODS:
         own, known = getattr(cls, name), getattr(PreTrainedModel, name)
         if getattr(own, "__func__", own) is not getattr(known, "__func__", known):
@@ -67,9 +65,7 @@ def _check(
         raise NotNativeError("neither the call nor the configuration says the dtype")
 
 
-def _wanted_dtypes(
-    cls: type[PreTrainedModel], final: torch.dtype | None, weights: ComponentWeights
-) -> dict[str, str]:
+def _wanted_dtypes(cls: type[PreTrainedModel], final: torch.dtype | None, weights: ComponentWeights) -> dict[str, str]:
     """Predict each tensor's final dtype; what the library makes of it is checked afterwards."""
     code = None if final is None else code_of(final)
     patterns: set[str] = set()
@@ -120,9 +116,7 @@ def _generation_config(folder: str) -> GenerationConfig:
     try:
         return GenerationConfig.from_pretrained(folder)
     except OSError:
-        return GenerationConfig.from_pretrained(
-            folder, config_file_name="config.json", _from_model_config=True
-        )
+        return GenerationConfig.from_pretrained(folder, config_file_name="config.json", _from_model_config=True)
 
 
 class _Holder(logging.Filter):

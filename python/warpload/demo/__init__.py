@@ -1,0 +1,1 @@
+"""The demonstration behind `warpload demo`, and what it shares with the programs in benchmarks/."""

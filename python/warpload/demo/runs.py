@@ -1,0 +1,211 @@
+"""Runs contenders in fresh processes, one at a time, on a machine in a known state."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from warpload.demo import contender, page_cache, system
+from warpload.demo.digest import Digest
+from warpload.demo.memory import MemoryReserve
+
+ELEMENT_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "none": None}
+
+# What a process allocates beside the weights while it loads: libraries, buffers, one tensor before its cast.
+_PROCESS_BYTES = 10**9
+
+
+class ContenderError(RuntimeError):
+    """A contender's process failed; the message has its command and what it wrote to its standard error."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One load to run.
+
+    Attributes:
+        loader: "stock", "stock-parallel" or "warpload".
+        dtype: "float16", "bfloat16", "float32", or "none" for the files' own.
+        mode: "load" or "whole"; see warpload.demo.contender.
+        digest: hash every tensor after the clock.
+        pipeline_class: name of the class to load with; "auto" is DiffusionPipeline.
+    """
+
+    loader: str
+    dtype: str
+    mode: str
+    digest: bool = False
+    pipeline_class: str = "auto"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came out of one load.
+
+    Attributes:
+        loader: as in the request.
+        mode: as in the request.
+        dtype: as in the request.
+        seconds: wall-clock seconds by stage: interpreter, torch, library, load, total, first_read; and load_user and
+            load_system, the processor time of the load.
+        peak_rss_bytes: largest resident memory until the pipeline was ready.
+        page_cache: state of the model's files before the process started, and after it ended.
+        digest: of the pipeline, when it was asked for.
+        report: warpload's own report, else empty.
+        components: who loaded each component, for warpload.
+    """
+
+    loader: str
+    mode: str
+    dtype: str
+    seconds: dict[str, float]
+    peak_rss_bytes: int
+    page_cache: tuple[str, str]
+    digest: Digest | None = None
+    report: str = ""
+    components: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, smallest and largest of some runs, in seconds."""
+
+    median: float
+    smallest: float
+    largest: float
+    count: int
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Spread:
+        """Summarize at least one value."""
+        return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def median_seconds(runs: Sequence[Run], *stages: str) -> float:
+    """Return the median over runs of the sum of some stages, in seconds."""
+    return statistics.median(sum(run.seconds[stage] for stage in stages) for run in runs)
+
+
+class Conditions:
+    """The state that every load of one pipeline finds the machine in; a context manager.
+
+    Warm: the model's files are in the page cache; locked there where this process may and memory is ample, else read
+    before each load. Cold: they are dropped from it before each load. In both, memory for the result is kept backed.
+
+    Args:
+        model: folder of the pipeline.
+        cold: the state of the page cache.
+    """
+
+    def __init__(self, model: Path, *, cold: bool = False) -> None:
+        self.model = model
+        self.cold = cold
+        self._files = system.weight_files(model)
+        self._reserve = MemoryReserve()
+        may_pin = not cold and system.total_size(self._files) <= system.available_memory() // 2
+        self._pins = page_cache.PinnedFiles(self._files if may_pin else [])
+        self._pinned = may_pin and self._pins.pinned
+        if self._pinned:
+            # In a virtual machine pages that came from the disk cost more when the processor first reads them.
+            page_cache.warm(self._files)
+
+    def __enter__(self) -> Conditions:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pins.close()
+        self._reserve.__exit__(kind, error, traceback)
+
+    def expected_memory(self, dtype: str) -> int:
+        """Return the bytes that loading the pipeline in that dtype is expected to allocate."""
+        return system.result_bytes(self._files, ELEMENT_SIZES[dtype]) + _PROCESS_BYTES
+
+    def room(self) -> int:
+        """Return the bytes that can be allocated beside the model's files in the page cache."""
+        # Locked pages do not count as available; others do, although they are to stay.
+        files = 0 if self._pinned or self.cold else system.total_size(self._files)
+        return system.available_memory() + self._reserve.held - files
+
+    def description(self) -> str:
+        """Return how the state is kept, in words."""
+        files = "locked in the page cache" if self._pinned else "read" if not self.cold else "dropped"
+        return f"files {files}{'' if self._pinned else ' before each run'}; memory kept backed"
+
+    def prepare(self, dtype: str) -> page_cache.CacheState:
+        """Bring the machine in the state for a load in that dtype; returns what the page cache really holds."""
+        self._reserve.refill(self.expected_memory(dtype))
+        if self.cold:
+            return page_cache.evict(self._files)
+        if self._pinned:
+            return self.cache_state()
+        return page_cache.warm(self._files)
+
+    def cache_state(self) -> page_cache.CacheState:
+        """Return what the page cache holds of the model's files now."""
+        return page_cache.cache_state(self._files)
+
+
+def run_contender(request: Request, conditions: Conditions) -> Run:
+    """Ready the machine, run one load in a fresh process, and return what it measured.
+
+    Raises:
+        ContenderError: the process failed.
+    """
+    before = conditions.prepare(request.dtype)
+    result = _run_process(request, conditions.model)
+    digest = result.get("digest")
+    return Run(
+        loader=request.loader,
+        mode=request.mode,
+        dtype=request.dtype,
+        seconds=result["seconds"],
+        peak_rss_bytes=result["peak_rss_bytes"],
+        page_cache=(str(before), str(conditions.cache_state())),
+        digest=Digest(**digest) if digest else None,
+        report=result.get("report", ""),
+        components=result.get("components", {}),
+    )
+
+
+def _run_process(request: Request, model: Path) -> dict[str, Any]:
+    read_end, write_end = os.pipe()
+    command = [
+        *(sys.executable, contender.__file__, "--loader", request.loader, "--model", str(model)),
+        *("--dtype", request.dtype, "--mode", request.mode, "--pipeline-class", request.pipeline_class),
+        *("--cache", "as-is", "--json-fd", str(write_end)),
+        *(["--digest"] if request.digest else []),
+    ]
+    # The files are here: asking the Hub about them would time the network.
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_ENABLE_PARALLEL_LOADING", None)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
+        with open(read_end, encoding="utf-8") as pipe:
+            environment[contender.PROCESS_START] = str(time.monotonic_ns())
+            process = subprocess.Popen(
+                command, env=environment, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=messages
+            )
+            os.close(write_end)
+            try:
+                output = pipe.read()
+                status = process.wait()
+            except BaseException:  # an interrupt must not leave a process behind that holds gigabytes
+                process.kill()
+                process.wait()
+                raise
+        if status != 0 or not output:
+            messages.seek(0)
+            raise ContenderError(f"{' '.join(command)}\nended with status {status}:\n{messages.read().strip()}")
+    result: dict[str, Any] = json.loads(output)
+    return result

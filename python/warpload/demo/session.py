@@ -1,0 +1,140 @@
+"""What `warpload demo` does: get a pipeline, compare the loaders on it, show the tables, tidy up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from warpload.demo import architecture, system
+from warpload.demo.compare import compare, comparison_table
+from warpload.demo.runs import ELEMENT_SIZES, Conditions, ContenderError
+from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
+
+_FILE_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The options of `warpload demo`; see there."""
+
+    model: str | None = None
+    dtype: str = "bfloat16"
+    runs: int = 3
+    folder: Path | None = None
+    keep: bool | None = None
+
+
+def default_folder() -> Path:
+    """Return where the synthetic pipeline goes unless another folder is named."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warpload" / "demo"
+
+
+def run_demo(options: DemoOptions, console: Console | None = None) -> int:
+    """Run the demonstration; returns the process's exit status."""
+    console = console or Console()
+    if options.dtype not in ELEMENT_SIZES or options.dtype == "none":
+        console.print(f"[red]--dtype is {options.dtype!r}, not float16, bfloat16 or float32[/red]")
+        return 2
+    try:
+        with _pipeline(options, console) as model:
+            return _compare_all(model, options, console)
+    except ContenderError as error:
+        console.print("[bold red]a load failed[/bold red]")
+        console.print(str(error), markup=False, highlight=False)
+    except (OSError, ValueError) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+    return 1
+
+
+def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
+    own_dtype = files_dtype(model)
+    busy = os.getloadavg()[0]
+    if busy > len(os.sched_getaffinity(0)) / 2:
+        console.print(f"The machine is busy (load average {busy:.1f}): the times will be too long and unsteady.")
+    equal = True
+    with Conditions(model) as conditions:
+        for dtype in dict.fromkeys((own_dtype, options.dtype)):
+            same = " (the dtype of the files)" if dtype == own_dtype else f" (cast from {own_dtype})"
+            with console.status("") as status:
+                comparison = compare(conditions, dtype, options.runs, announce=status.update)
+            console.print()
+            console.print(comparison_table(comparison, f"{dtype}{same}"))
+            equal = equal and not comparison.differences
+    console.print()
+    console.print("Load: everything imported before the clock. Whole script: from the start of the interpreter.")
+    return 0 if equal else 1
+
+
+def files_dtype(model: Path) -> str:
+    """Return the dtype that most bytes of the pipeline's safetensors files have; "none" when there are none."""
+    sizes: dict[str, int] = {}
+    for path in system.weight_files(model):
+        for code, size in system.bytes_by_dtype(path).items():
+            sizes[code] = sizes.get(code, 0) + size
+    return _FILE_DTYPES.get(max(sizes, key=lambda code: sizes[code], default=""), "none")
+
+
+@contextlib.contextmanager
+def _pipeline(options: DemoOptions, console: Console) -> Iterator[Path]:
+    """Give the folder to load from; writes it first, and deletes it afterwards, when it is the synthetic one."""
+    if options.model is not None:
+        yield _resolve(options.model, console)
+        return
+    folder = (options.folder or default_folder()).expanduser().absolute()
+    written = False
+    try:
+        written = _write(folder, options, console)
+        yield folder
+    finally:
+        delete = written if options.keep is None else not options.keep
+        if delete and read_marker(folder) is not None:
+            shutil.rmtree(folder)
+            console.print(f"deleted {folder} (--keep keeps it)", highlight=False)
+
+
+def _resolve(model: str, console: Console) -> Path:
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder.absolute()
+    console.print(f"{model} is not a folder; looking for it in the Hub's cache and on the Hub", highlight=False)
+    from diffusers import DiffusionPipeline
+
+    return Path(DiffusionPipeline.download(model))
+
+
+def _write(folder: Path, options: DemoOptions, console: Console) -> bool:
+    """Write the synthetic pipeline that fits this machine, unless it is there; says what it is."""
+    existing = read_marker(folder)
+    held = 0 if existing is None else system.total_size(system.weight_files(folder))
+    scale = architecture.choose_scale(
+        system.available_memory(),
+        free_disk(folder) + held,
+        result_element_size=ELEMENT_SIZES[options.dtype] or 2,
+    )
+    console.print(
+        f"Synthetic weights (random, not a trained model): {scale.description()}, {scale.parameters / 1e9:.2f} B "
+        f"parameters, float16, {scale.parameters * 2 / 1e9:.1f} GB, in {folder}",
+        highlight=False,
+    )
+    columns = (TextColumn("writing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("writing", total=scale.parameters * 2)
+        return write_synthetic_pipeline(
+            folder,
+            scale=scale,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def free_disk(folder: Path) -> int:
+    """Return the bytes free on the file system that the folder is on or will be on."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
