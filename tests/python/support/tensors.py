@@ -1,0 +1,31 @@
+"""Tensors of random bits, of every dtype that files hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def random_tensor(dtype: torch.dtype, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    """Return a tensor of random bits (but for bool, which knows two)."""
+    count = int(np.prod(shape, dtype=np.int64))
+    generator = np.random.default_rng(seed)
+    if dtype == torch.bool:
+        return torch.from_numpy(generator.integers(0, 2, count).astype(bool)).reshape(shape)
+    if count == 0:
+        return torch.empty(shape, dtype=dtype)
+    raw = generator.integers(0, 256, count * dtype.itemsize, dtype=np.uint8)
+    return torch.from_numpy(raw).view(dtype).reshape(shape)
+
+
+def mixed_tensors() -> dict[str, torch.Tensor]:
+    """Return tensors of all sorts under names whose order is not that of their sizes."""
+    return {
+        "z.weight": random_tensor(torch.float32, (4, 5), 1),
+        "a.bias": random_tensor(torch.float16, (7,), 2),
+        "m.count": random_tensor(torch.int64, (), 3),
+        "b.flag": random_tensor(torch.bool, (3,), 4),
+        "Ä.scale": random_tensor(torch.bfloat16, (3, 3), 5),
+        "c.empty": random_tensor(torch.float32, (0, 4), 6),
+        "d.table": random_tensor(torch.uint8, (5,), 7),
+    }
