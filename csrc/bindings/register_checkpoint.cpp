@@ -61,7 +61,7 @@ void register_checkpoint(py::module_& module) {
           },
           py::arg("index"), py::call_guard<py::gil_scoped_release>(), "Open the shards that an index file lists.")
       .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
-      .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard.")
+      .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard, or None.")
       .def_property_readonly("shard_count", &Checkpoint::shard_count)
       .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")
       .def("__len__", [](const Checkpoint& checkpoint) { return checkpoint.tensors().size(); });

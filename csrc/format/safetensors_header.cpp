@@ -104,6 +104,7 @@ class HeaderBuilder final : public JsonHandler {
       if (token.kind != JsonKind::kBeginObject && token.kind != JsonKind::kNull) {
         refuse(token, "__metadata__ must be an object of strings, " + found(token));
       }
+      if (token.kind == JsonKind::kBeginObject) header_.metadata.emplace();
     } else if (token.kind != JsonKind::kBeginObject) {
       refuse(token, "a tensor's entry must be an object, " + found(token));
     }
@@ -113,7 +114,7 @@ class HeaderBuilder final : public JsonHandler {
     if (token.kind == JsonKind::kKey) {
       metadata_key_ = std::move(token.text);
     } else if (token.kind == JsonKind::kString) {
-      header_.metadata.emplace(std::move(metadata_key_), std::move(token.text));
+      header_.metadata->emplace(std::move(metadata_key_), std::move(token.text));
     } else {
       refuse(token, "__metadata__ must be an object of strings, but the value of " + in_quotes(metadata_key_) +
                         " is not a string: " + found(token));

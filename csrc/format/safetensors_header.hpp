@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,8 @@ struct HeaderTensor {
 
 struct SafetensorsHeader {
   std::uint64_t data_begin = 0;
-  std::vector<HeaderTensor> tensors;            // ordered by range.begin, then range.end, then name
-  std::map<std::string, std::string> metadata;  // "__metadata__", empty when absent
+  std::vector<HeaderTensor> tensors;                           // ordered by range.begin, then range.end, then name
+  std::optional<std::map<std::string, std::string>> metadata;  // "__metadata__", where there is one
 };
 
 // Longest header that the format allows, in bytes (the same bound as the safetensors package).

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from os import PathLike
 from typing import Any
 
@@ -10,7 +10,7 @@ class Checkpoint:
     @staticmethod
     def open_index(index: str | PathLike[str]) -> Checkpoint: ...
     def tensors(self) -> list[tuple[str, str, tuple[int, ...], int]]: ...
-    def metadata(self, shard: int = 0) -> dict[str, str]: ...
+    def metadata(self, shard: int = 0) -> dict[str, str] | None: ...
     @property
     def shard_count(self) -> int: ...
     @property
@@ -24,7 +24,7 @@ class SegmentRequest:
         *,
         dtype: str | None = None,
         tensor_dtypes: Mapping[str, str] = {},
-        only: Iterable[str] | None = None,
+        only: Set[str] | None = None,
         zero_copy: bool = True,
     ) -> None: ...
 

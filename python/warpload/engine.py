@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 StrPath = str | os.PathLike[str]
 
-INDEX_SUFFIX = ".index.json"
-
 _loader: _core.Loader | None = None
 _loader_lock = threading.Lock()
 
@@ -51,7 +49,7 @@ def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        if path.name.endswith(INDEX_SUFFIX):
+        if ".index." in path.name and path.suffix == ".json":  # a variant stands between the two
             return _core.Checkpoint.open_index(path)
         return _core.Checkpoint.open([path])
     return _core.Checkpoint.open([Path(item) for item in source])

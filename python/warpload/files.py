@@ -46,7 +46,7 @@ def load_file(
         disable_mmap: copy the bytes instead of mapping the file.
 
     Returns:
-        The tensors by name, ordered by name as in safetensors; each owns a storage of exactly its size.
+        The tensors by name, in the order of their bytes in the file; each owns a storage of exactly its size.
 
     Raises:
         FormatError: the file is not valid; says where and why.
@@ -59,10 +59,9 @@ def load_file(
     handle = engine.start([request])
     tensors = engine.torch_tensors(handle, 0)
     handle.wait()
-    ordered = {name: tensors[name] for name in sorted(tensors)}
     if _is_cpu(device):
-        return ordered
-    return {name: tensor.to(device) for name, tensor in ordered.items()}
+        return tensors
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def _code(dtype: torch.dtype) -> str:
@@ -131,7 +130,7 @@ class TorchFile:
 
     def metadata(self) -> dict[str, str] | None:
         """Return the free-form metadata, or None when the file has none."""
-        return self._open().metadata() or None
+        return self._open().metadata()
 
     def get_tensor(self, name: str) -> torch.Tensor:
         """Return one tensor.
@@ -143,8 +142,8 @@ class TorchFile:
         return tensor if _is_cpu(self._device) else tensor.to(self._device)
 
     def get_tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors by name."""
-        return {name: self.get_tensor(name) for name in self.keys()}
+        """Return all tensors by name, in the order of their bytes in the file."""
+        return {name: self.get_tensor(name) for name in self.offset_keys()}
 
     def get_slice(self, name: str) -> TensorSlice:
         """Return a tensor that is read where it is indexed.

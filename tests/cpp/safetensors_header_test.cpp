@@ -78,7 +78,7 @@ TEST(SafetensorsHeaderTest, TensorsComeWithDTypeShapeAndAbsoluteRange) {
   EXPECT_EQ(header.tensors[1].dtype, DType::bf16);
   EXPECT_TRUE(header.tensors[1].shape.empty());
   EXPECT_EQ(header.tensors[1].range, (ByteRange{bytes.size() - 2, bytes.size()}));
-  EXPECT_TRUE(header.metadata.empty());
+  EXPECT_FALSE(header.metadata.has_value());
 }
 
 TEST(SafetensorsHeaderTest, TensorsAreOrderedByOffsetThenName) {
@@ -102,7 +102,8 @@ TEST(SafetensorsHeaderTest, MetadataAreKept) {
 }
 
 TEST(SafetensorsHeaderTest, NullMetadataAreNoMetadata) {
-  EXPECT_TRUE(read_json(R"({"__metadata__":null})").metadata.empty());
+  EXPECT_FALSE(read_json(R"({"__metadata__":null})").metadata.has_value());
+  EXPECT_TRUE(read_json(R"({"__metadata__":{}})").metadata->empty());
 }
 
 TEST(SafetensorsHeaderTest, WhiteSpaceAroundTheObjectIsPadding) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -54,8 +55,8 @@ class Checkpoint {
   // The tensor of that name, or nullptr. Valid as long as this object.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const;
 
-  // "__metadata__" of the shard at `shard`.
-  [[nodiscard]] const std::map<std::string, std::string>& metadata(std::size_t shard) const {
+  // "__metadata__" of the shard at `shard`; nothing where the file has none, which is not the same as an empty one.
+  [[nodiscard]] const std::optional<std::map<std::string, std::string>>& metadata(std::size_t shard) const {
     return shards_.at(shard).metadata;
   }
 
@@ -70,7 +71,7 @@ class Checkpoint {
   struct Shard {
     std::shared_ptr<const ByteSource> source;
     std::shared_ptr<const File> file;
-    std::map<std::string, std::string> metadata;
+    std::optional<std::map<std::string, std::string>> metadata;
   };
 
   Checkpoint() = default;

@@ -48,6 +48,7 @@ _NOT_FOR_DOWNLOAD = frozenset(
 def load_pipeline(facade: Any, source: str | os.PathLike[str], kwargs: dict[str, Any]) -> Any:
     """Load what ``facade`` stands for; see ``DiffusionPipeline.from_pretrained`` for the contract."""
     report = LoadReport(str(source))
+    remember(report)  # of a load that fails it tells how far it came
     with collector.suspended():
         folder = os.fspath(source) if os.path.isdir(source) else _download(facade, source, kwargs, report)
         index = None if folder is None else folders.read_model_index(Path(folder))
@@ -55,7 +56,6 @@ def load_pipeline(facade: Any, source: str | os.PathLike[str], kwargs: dict[str,
             pipeline = facade.stock.from_pretrained(source, **kwargs)  # stock says what is wrong
         else:
             pipeline = _PipelineLoad(facade, source, folder, index, kwargs, report).run()
-    remember(report)
     return pipeline
 
 
@@ -99,6 +99,7 @@ class _PipelineLoad:
         self.kwargs, self.report = kwargs, report
         self.components = folders.list_components(folder, index, kwargs.keys(), kwargs.get("variant"))
         self.weights = WeightSet()
+        self.stock_class = facade.stock  # whose from_pretrained assembles the pipeline
         self.stock_reason = _reason_for_stock(index, kwargs)
 
     def run(self) -> Any:
@@ -154,21 +155,13 @@ class _PipelineLoad:
         from diffusers import pipelines
         from diffusers.pipelines.pipeline_loading_utils import (
             ALL_IMPORTABLE_CLASSES,
-            _get_pipeline_class,
             get_class_obj_and_candidates,
         )
 
-        if not isinstance(self.index.get("_class_name"), str) or self.kwargs.get("custom_pipeline") is not None:
-            return {}
-        pipeline_class = _get_pipeline_class(
-            self.facade.stock,
-            config=self.index,
-            load_connected_pipeline=self.kwargs.get("load_connected_pipeline", False),
-        )
-        expected, _ = self.facade.stock._get_signature_keys(pipeline_class)
+        expected = self._expected_names()
         classes: dict[str, type] = {}
         for component in self.components:
-            if component.name not in expected:
+            if expected is not None and component.name not in expected:
                 continue
             in_pipelines = hasattr(pipelines, component.library)
             if not in_pipelines and (component.folder / f"{component.library}.py").is_file():
@@ -187,6 +180,26 @@ class _PipelineLoad:
             except Exception as error:
                 self._leave(component.name, f"no class {component.library}.{component.class_name} ({error})")
         return classes
+
+    def _expected_names(self) -> set[str] | None:
+        """Return the components that the pipeline's class takes, or None where only its custom code knows."""
+        from diffusers import DiffusionPipeline
+        from diffusers.pipelines.pipeline_loading_utils import _get_pipeline_class
+
+        if self.stock_reason is not None:
+            return None
+        pipeline_class = _get_pipeline_class(
+            self.facade.stock,
+            config=self.index,
+            load_connected_pipeline=self.kwargs.get("load_connected_pipeline", False),
+        )
+        # Stock asks the class that from_pretrained was called on which components are optional. Called on
+        # DiffusionPipeline, it would take an optional component (Wan's transformer) for a plain argument, load it again
+        # and drop the one that we pass. Called on the pipeline's own class it does not.
+        if pipeline_class.from_pretrained.__func__ is DiffusionPipeline.from_pretrained.__func__:
+            self.stock_class = pipeline_class
+        expected, _ = self.stock_class._get_signature_keys(pipeline_class)
+        return set(expected)
 
     def _leave(self, name: str, reason: str) -> None:
         """Let stock load a component, and say so."""
@@ -308,7 +321,7 @@ class _PipelineLoad:
         )
 
     def _assemble(self, built: Mapping[str, Any]) -> Any:
-        pipeline = self.facade.stock.from_pretrained(self.folder, **{**self.kwargs, **built})
+        pipeline = self.stock_class.from_pretrained(self.folder, **{**self.kwargs, **built})
         if self.source != self.folder:  # a Hub id, or a path object
             pipeline.register_to_config(_name_or_path=self.source)
         return pipeline

@@ -45,8 +45,7 @@ def build(
         # The library wanted some tensors in another dtype than planned: give it the file's own and let it cast.
         weights.require({name: weights.described[name][0] for name in weights.cast_names()})
         model = _from_state_dict(cls, config, dtype, weights)
-    model.config.name_or_path = folder
-    model.name_or_path = folder
+    _restore_names(model, folder)
     if model.can_generate():
         model.generation_config = _generation_config(folder)
     return model
@@ -109,6 +108,16 @@ def _recast(model: PreTrainedModel, weights: ComponentWeights) -> bool:
     tensors = weights.tensors()
     present = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     return any(tensors[name].data_ptr() not in present for name in weights.cast_names() if tensors[name].numel())
+
+
+def _restore_names(model: PreTrainedModel, folder: str) -> None:
+    """Say where the model and the models inside it come from, which the library cannot know of a state dict."""
+    for module in model.modules():
+        if not isinstance(module, PreTrainedModel):
+            continue
+        for named in (module, module.config):
+            if named.name_or_path in (None, "None"):
+                named.name_or_path = folder
 
 
 def _generation_config(folder: str) -> GenerationConfig:

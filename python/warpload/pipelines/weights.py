@@ -70,7 +70,7 @@ class ComponentWeights:
         wrong = {name: code for name, code in wanted.items() if self._planned[name] != code}
         if not wrong:
             return
-        request = _core.SegmentRequest(self.checkpoint, tensor_dtypes=wrong, only=wrong, zero_copy=self._zero_copy)
+        request = _core.SegmentRequest(self.checkpoint, tensor_dtypes=wrong, only=set(wrong), zero_copy=self._zero_copy)
         handle = engine.start([request])
         self._materialise()
         self._tensors.update(engine.torch_tensors(handle, 0))  # what was loaded before is dropped here
