@@ -231,3 +231,13 @@ def test_metadata_make_no_difference(metadata: dict[str, str] | None, copied: Sa
         checkpoints.save_file(tensors, file, metadata=metadata)
 
     assert_loads_as_stock(folder)
+
+
+def test_an_optional_component_given_as_an_argument_is_taken(saved: Saved) -> None:
+    # Called on DiffusionPipeline, stock loads Wan's transformer from the folder all the same; called on WanPipeline it
+    # takes the one that is given, as its documentation says. We take it in both.
+    folder = saved("wan")
+    transformer = diffusers.WanTransformer3DModel.from_pretrained(folder / "transformer")
+
+    for pipeline_class in (warpload.DiffusionPipeline, warpload.WanPipeline):
+        assert pipeline_class.from_pretrained(folder, transformer=transformer).transformer is transformer

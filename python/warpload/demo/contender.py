@@ -101,7 +101,12 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="contender", description="One timed load in a fresh process.")
     parser.add_argument("--loader", choices=LOADERS, required=True)
     parser.add_argument("--model", required=True, help="folder of a pipeline")
-    parser.add_argument("--dtype", choices=DTYPES, default="none", help="torch_dtype; none leaves it out")
+    parser.add_argument(
+        "--dtype",
+        type=_dtype,
+        default="none",
+        help="torch_dtype: one of " + ", ".join(DTYPES) + " (leaves it out), or COMPONENT=DTYPE,... for a dictionary",
+    )
     parser.add_argument("--mode", choices=MODES, default="load")
     parser.add_argument("--pipeline-class", default="auto", help="name of the class; auto is DiffusionPipeline")
     parser.add_argument("--digest", action="store_true", help="hash every tensor, after the clock")
@@ -112,6 +117,12 @@ def _parse_arguments() -> argparse.Namespace:
     if arguments.mode == "whole" and arguments.touch_bytes:
         parser.error("in the mode 'whole' the caller has to ready the memory, before it starts this process")
     return arguments
+
+
+def _dtype(text: str) -> str:
+    if any(name.rpartition("=")[2] not in DTYPES for name in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {', '.join(DTYPES)}, or COMPONENT=DTYPE,...")
+    return text
 
 
 def _process_start() -> float:
@@ -162,7 +173,12 @@ def _prepare(model: Path, cache: str, touch_bytes: int, cleanup: contextlib.Exit
 def _load_options(dtype: str) -> dict[str, Any]:
     import torch
 
-    return {} if dtype == "none" else {"torch_dtype": getattr(torch, dtype)}
+    if dtype == "none":
+        return {}
+    if "=" not in dtype:
+        return {"torch_dtype": getattr(torch, dtype)}
+    pairs = (pair.split("=") for pair in dtype.split(","))
+    return {"torch_dtype": {component: getattr(torch, name) for component, name in pairs}}
 
 
 def _peak_rss() -> int:

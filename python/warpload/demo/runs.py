@@ -21,6 +21,13 @@ from warpload.demo.memory import MemoryReserve
 
 ELEMENT_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "none": None}
 
+
+def element_size(dtype: str) -> int | None:
+    """Return the bytes an element takes; the largest for a dictionary by component, None for the files' own."""
+    sizes = [ELEMENT_SIZES[name.rpartition("=")[2]] for name in dtype.split(",")]
+    return max((size for size in sizes if size is not None), default=None)
+
+
 # What a process allocates beside the weights while it loads: libraries, buffers, one tensor before its cast.
 _PROCESS_BYTES = 10**9
 
@@ -35,7 +42,7 @@ class Request:
 
     Attributes:
         loader: "stock", "stock-parallel" or "warpload".
-        dtype: "float16", "bfloat16", "float32", or "none" for the files' own.
+        dtype: "float16", "bfloat16", "float32", "none" for the files' own, or "COMPONENT=DTYPE,..." for a dictionary.
         mode: "load" or "whole"; see warpload.demo.contender.
         digest: hash every tensor after the clock.
         pipeline_class: name of the class to load with; "auto" is DiffusionPipeline.
@@ -130,7 +137,7 @@ class Conditions:
 
     def expected_memory(self, dtype: str) -> int:
         """Return the bytes that loading the pipeline in that dtype is expected to allocate."""
-        return system.result_bytes(self._files, ELEMENT_SIZES[dtype]) + _PROCESS_BYTES
+        return system.result_bytes(self._files, element_size(dtype)) + _PROCESS_BYTES
 
     def room(self) -> int:
         """Return the bytes that can be allocated beside the model's files in the page cache."""

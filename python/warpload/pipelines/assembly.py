@@ -99,7 +99,7 @@ class _PipelineLoad:
         self.kwargs, self.report = kwargs, report
         self.components = folders.list_components(folder, index, kwargs.keys(), kwargs.get("variant"))
         self.weights = WeightSet()
-        self.stock_class = facade.stock  # whose from_pretrained assembles the pipeline
+        self.stock_class: Any = None  # whose from_pretrained assembles the pipeline; diffusers is not imported yet
         self.stock_reason = _reason_for_stock(index, kwargs)
 
     def run(self) -> Any:
@@ -186,10 +186,11 @@ class _PipelineLoad:
         from diffusers import DiffusionPipeline
         from diffusers.pipelines.pipeline_loading_utils import _get_pipeline_class
 
+        self.stock_class = self.facade.stock
         if self.stock_reason is not None:
             return None
         pipeline_class = _get_pipeline_class(
-            self.facade.stock,
+            self.stock_class,
             config=self.index,
             load_connected_pipeline=self.kwargs.get("load_connected_pipeline", False),
         )
