@@ -40,6 +40,7 @@ def main(
                 f"{wanted}: {comparison.tensor_count} tensors {verdict}; {native} of {len(own.components)} components "
                 "native",
                 highlight=False,
+                soft_wrap=True,
             )
             for line in comparison.differences[:10]:
                 console.print(f"  {line}", style="red", markup=False)
