@@ -98,6 +98,7 @@ class _PipelineLoad:
         self.facade, self.source, self.folder, self.index = facade, source, folder, index
         self.kwargs, self.report = kwargs, report
         self.components = folders.list_components(folder, index, kwargs.keys(), kwargs.get("variant"))
+        self.by_name = {component.name: component for component in self.components}
         self.weights = WeightSet()
         self.stock_class: Any = None  # whose from_pretrained assembles the pipeline; diffusers is not imported yet
         self.stock_reason = _reason_for_stock(index, kwargs)
@@ -213,25 +214,22 @@ class _PipelineLoad:
         """Build all that we can; what is missing in the result is stock's."""
         import torch
 
-        by_name = {component.name: component for component in self.components}
         models = {name: cls for name, cls in classes.items() if issubclass(cls, torch.nn.Module)}
         native = {name: cls for name, cls in models.items() if self._takes_natively(name, cls)}
         if native and not self.weights.started:
-            self._begin([by_name[name] for name in native])
+            self._begin([self.by_name[name] for name in native])
         self.weights.raise_errors(native)
         built: dict[str, Any] = {}
-        diffusers_first = sorted(native, key=lambda name: _is_transformers(native[name]))
         with self.report.stage("build"):
-            self._build_models(built, [name for name in diffusers_first if not _is_transformers(native[name])], native)
+            self._build_models(built, {name: cls for name, cls in native.items() if not _is_transformers(cls)})
         with self.report.stage("prepare"):
             for name, cls in classes.items():
                 if name not in models:
-                    self._prepare(built, by_name[name], cls)
+                    self._prepare(built, self.by_name[name], cls)
         with self.report.stage("build"):
-            self._build_models(built, [name for name in diffusers_first if _is_transformers(native[name])], native)
+            self._build_models(built, {name: cls for name, cls in native.items() if _is_transformers(cls)})
         with self.report.stage("wait"):
-            for name in native.keys() & built.keys():
-                self._weights_of(by_name[name], native[name]).wait()
+            self.weights.wait(native.keys() & built.keys())
         return built
 
     def _takes_natively(self, name: str, cls: type) -> bool:
@@ -251,16 +249,15 @@ class _PipelineLoad:
             return f"quantization_config ({error})"
         return None if chosen is None else "quantization_config"
 
-    def _build_models(self, built: dict[str, Any], names: list[str], classes: Mapping[str, type]) -> None:
-        by_name = {component.name: component for component in self.components}
-        for name in names:
+    def _build_models(self, built: dict[str, Any], classes: Mapping[str, type]) -> None:
+        for name, cls in classes.items():
             try:
-                built[name] = self._build_model(by_name[name], classes[name])
+                built[name] = self._build_model(self.by_name[name], cls)
             except NotNativeError as reason:
                 self._leave(name, str(reason))
             else:
                 self.report.components[name] = "native"
-                self._say_loaded(by_name[name])
+                self._say_loaded(self.by_name[name])
 
     def _build_model(self, component: Component, cls: Any) -> Any:
         import torch

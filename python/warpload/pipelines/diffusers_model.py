@@ -13,7 +13,7 @@ from diffusers import ModelMixin
 from diffusers.models.modeling_utils import LegacyModelMixin, no_init_weights
 
 from ..dtypes import FLOATING_POINT, code_of
-from .native import NotNativeError, construction_lock, some_of
+from .native import NotNativeError, check_own_loading, construction_lock, some_of
 from .weights import ComponentWeights
 
 # A class that brings its own version of one of these loads in a way that we don't know.
@@ -62,13 +62,8 @@ def _remapped(cls: type[ModelMixin], config: Mapping[str, Any]) -> type[ModelMix
 
 
 def _check_class(cls: type[ModelMixin]) -> None:
-    for name in _LOADING_METHODS:
-        base = ModelMixin
-        if issubclass(cls, LegacyModelMixin) and name == "from_pretrained":
-            base = LegacyModelMixin
-        own, known = getattr(cls, name), getattr(base, name)
-        if getattr(own, "__func__", own) is not getattr(known, "__func__", known):
-            raise NotNativeError(f"{cls.__name__} has its own {name}")
+    # The legacy mixin's own from_pretrained only follows the renaming that _remapped has followed.
+    check_own_loading(cls, LegacyModelMixin if issubclass(cls, LegacyModelMixin) else ModelMixin, _LOADING_METHODS)
 
 
 def _construct(

@@ -14,6 +14,18 @@ class NotNativeError(Exception):
 construction_lock = threading.RLock()
 
 
+def check_own_loading(cls: type, base: type, names: tuple[str, ...]) -> None:
+    """Refuse a class that brings its own version of one of the base's methods, as we don't know what it does.
+
+    Raises:
+        NotNativeError: it does; names the class and the method.
+    """
+    for name in names:
+        own, known = getattr(cls, name), getattr(base, name)
+        if getattr(own, "__func__", own) is not getattr(known, "__func__", known):
+            raise NotNativeError(f"{cls.__name__} has its own {name}")
+
+
 def some_of(names: set[str]) -> str:
     """Return a few of many names, for a reason."""
     shown = sorted(names)[:3]

@@ -16,7 +16,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from ..dtypes import FLOATING_POINT, code_of
-from .native import NotNativeError, construction_lock
+from .native import NotNativeError, check_own_loading, construction_lock
 from .weights import ComponentWeights
 
 _LOADING_METHODS = ("from_pretrained", "_load_pretrained_model", "_load_from_state_dict")
@@ -52,10 +52,7 @@ def build(
 
 
 def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights) -> None:
-    for name in _LOADING_METHODS:
-        own, known = getattr(cls, name), getattr(PreTrainedModel, name)
-        if getattr(own, "__func__", own) is not getattr(known, "__func__", known):
-            raise NotNativeError(f"{cls.__name__} has its own {name}")
+    check_own_loading(cls, PreTrainedModel, _LOADING_METHODS)
     if getattr(config, "quantization_config", None) is not None:
         raise NotNativeError("quantised checkpoint")
     if getattr(config, "transformers_weights", None) is not None or getattr(type(config), "extra_files", None):

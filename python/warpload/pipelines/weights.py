@@ -53,10 +53,6 @@ class ComponentWeights:
         """Tie this component to its segment of a load under way."""
         self._loads.append((handle, segment))
 
-    def planned_dtypes(self) -> Mapping[str, str]:
-        """Return the dtype code that each tensor is being loaded as."""
-        return self._planned
-
     def cast_names(self) -> list[str]:
         """Return the names of the tensors that are cast on their way."""
         return [name for name, code in self._planned.items() if code != self.described[name][0]]
@@ -135,6 +131,11 @@ class WeightSet:
         for name in needed:
             if name in self._errors:
                 raise self._errors[name]
+
+    def wait(self, names: Iterable[str]) -> None:
+        """Wait until the bytes of these components have arrived; raises the first worker's error."""
+        for name in names:
+            self._weights[name].wait()
 
     def get(self, name: str, path: Path) -> ComponentWeights | None:
         """Return a component's weights if they come from that path."""
