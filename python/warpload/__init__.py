@@ -1,5 +1,8 @@
 """The fastest way from files on disk to a ready diffusion pipeline.
 
+``warpload.NAME`` is diffusers' public name, for every one of them: classes that load something do so through the core,
+all others are diffusers' own objects.
+
 Importing this package imports neither torch nor diffusers; they come when they are first needed, and by then the bytes
 of the weights are already on their way.
 """
@@ -7,38 +10,28 @@ of the weights are already on their way.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import importlib.util
+from typing import Any
 
 from ._core import __version__
 
-if TYPE_CHECKING:
-    from .errors import (
-        Cancelled,
-        DeviceError,
-        FormatError,
-        InvalidArgumentError,
-        IoError,
-        OutOfMemoryError,
-        WarploadError,
-    )
-    from .files import load_file, safe_open
-    from .pipelines.facade import DiffusionPipeline
-    from .report import LoadReport, last_report
-
-# Public name -> the module that has it.
+# Our own public names -> the module that has each.
 _HOMES = {
     "Cancelled": "errors",
     "DeviceError": "errors",
-    "DiffusionPipeline": "pipelines.facade",
+    "DiffusionPipeline": "facade",
     "FormatError": "errors",
     "InvalidArgumentError": "errors",
     "IoError": "errors",
     "LoadReport": "report",
     "OutOfMemoryError": "errors",
     "WarploadError": "errors",
+    "accelerated": "hooks",
+    "install": "hooks",
     "last_report": "report",
     "load_file": "files",
     "safe_open": "files",
+    "uninstall": "hooks",
 }
 
 __all__ = [
@@ -52,22 +45,42 @@ __all__ = [
     "OutOfMemoryError",
     "WarploadError",
     "__version__",
+    "accelerated",
+    "install",
     "last_report",
     "load_file",
     "safe_open",
+    "uninstall",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    elif name.endswith("Pipeline"):
-        value = importlib.import_module(f"{__name__}.pipelines.facade").facade_of(name)
-    else:
+    elif name.startswith("_") or _is_submodule(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    else:
+        value = _of_diffusers(name)
     globals()[name] = value
     return value
 
 
+def _is_submodule(name: str) -> bool:
+    # ``from . import engine`` asks for the attribute first, and imports the submodule where there is none.
+    return name.islower() and importlib.util.find_spec(f"{__name__}.{name}") is not None
+
+
+def _of_diffusers(name: str) -> Any:
+    names = importlib.import_module(f"{__name__}.names")
+    if names.is_loaded(name):
+        return importlib.import_module(f"{__name__}.facade").facade_of(name)
+    if name not in names.diffusers_names():
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}: neither warpload nor the installed diffusers has one"
+        )
+    return getattr(importlib.import_module("diffusers"), name)
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    names = importlib.import_module(f"{__name__}.names")
+    return sorted({*globals(), *__all__, *names.diffusers_names()})

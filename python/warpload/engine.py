@@ -10,34 +10,60 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .dtypes import torch_dtypes
-from .errors import FormatError
+from .errors import FormatError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import torch
 
 StrPath = str | os.PathLike[str]
 
-_loader: _core.Loader | None = None
-_loader_lock = threading.Lock()
+# By their number of threads: the environment may ask for another number with each load.
+_loaders: dict[int, _core.Loader] = {}
+_loaders_lock = threading.Lock()
 
 
-def _forget_loader() -> None:
+def _forget_loaders() -> None:
     # A child has none of its parent's threads; the core knows not to join them there.
-    global _loader, _loader_lock
-    _loader = None
-    _loader_lock = threading.Lock()
+    global _loaders, _loaders_lock
+    _loaders = {}
+    _loaders_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_loader)
+os.register_at_fork(after_in_child=_forget_loaders)
+
+_TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
+_PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
+
+
+def _requested_threads() -> int:
+    """Return the number of workers that the environment asks for, by diffusers' own variables; 0 leaves it to us."""
+    enabled = os.environ.get("HF_ENABLE_PARALLEL_LOADING", "").upper()
+    workers = os.environ.get("HF_PARALLEL_LOADING_WORKERS", "").strip()
+    if enabled in _FALSE:
+        return 0
+    if workers:
+        if not workers.isdecimal() or int(workers) == 0:
+            raise InvalidArgumentError(f"HF_PARALLEL_LOADING_WORKERS is {workers!r}, not a positive number")
+        return int(workers)
+    return _PARALLEL_WORKERS if enabled in _TRUE else 0
 
 
 def loader() -> _core.Loader:
-    """Return the loader that all loads of this process share; its threads start with the first of them."""
-    global _loader
-    with _loader_lock:
-        if _loader is None:
-            _loader = _core.Loader()
-        return _loader
+    """Return the loader that all loads of this process share; its threads start with the first of them.
+
+    Raises:
+        InvalidArgumentError: the environment asks for a number of workers that is none.
+    """
+    threads = _requested_threads()
+    with _loaders_lock:
+        if threads not in _loaders:
+            _loaders[threads] = _core.Loader(threads)
+        return _loaders[threads]
+
+
+def worker_count() -> int:
+    """Return the number of threads that a load started now has."""
+    return loader().threads
 
 
 def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:

@@ -103,6 +103,11 @@ class TorchFile:
     def __enter__(self) -> TorchFile:
         return self
 
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of all tensors."""
+        return self._open().nbytes
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

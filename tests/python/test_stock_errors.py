@@ -25,13 +25,11 @@ def test_use_safetensors_true_without_any_fails_as_stock(copied: Saved) -> None:
 
 
 @pytest.mark.parametrize("name", ["unet", "text_encoder"])
-def test_another_shape_is_stocks_error(name: str, copied: Saved, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_shape_is_stocks_error(name: str, copied: Saved) -> None:
     folder = copied("stable-diffusion")
     checkpoints.rewrite(checkpoints.weight_file(folder / name), with_another_shape)
 
     assert_fails_as_stock(folder)
-
-    assert [record.getMessage().split()[0] for record in caplog.records if record.name == "warpload"] == [name]
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e5m2, torch.int8, torch.complex64])

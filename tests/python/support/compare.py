@@ -20,6 +20,7 @@ def assert_same_pipeline(ours: DiffusionPipeline, stock: DiffusionPipeline) -> N
     assert dict(ours.config) == dict(stock.config)
     assert ours.name_or_path == stock.name_or_path
     assert ours.dtype == stock.dtype
+    assert getattr(ours, "hf_device_map", None) == getattr(stock, "hf_device_map", None)
     assert list(ours.components) == list(stock.components)
     for name, expected in stock.components.items():
         assert_same_component(ours.components[name], expected, name)
@@ -73,7 +74,7 @@ def _assert_same_modules(ours: torch.nn.Module, stock: torch.nn.Module, name: st
         assert module._non_persistent_buffers_set == expected._non_persistent_buffers_set, f"{name}.{path}"
         assert vars(module).keys() == vars(expected).keys(), f"{name}.{path}"
         for attribute, value in vars(expected).items():
-            if isinstance(value, (bool, int, float, str, tuple, torch.dtype)):
+            if isinstance(value, (bool, int, float, str, tuple, torch.dtype)) or attribute == "hf_device_map":
                 assert getattr(module, attribute) == value, f"{name}.{path}.{attribute}"
             elif isinstance(value, torch.Tensor):  # an attribute that is neither a parameter nor a buffer
                 assert_same_tensor(getattr(module, attribute), value, f"{name}.{path}.{attribute}")

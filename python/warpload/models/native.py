@@ -1,4 +1,4 @@
-"""What both kinds of models share: when the core does not load a component, and the lock that construction needs."""
+"""What both kinds of models share: when the core does not place a model's tensors, and the lock of construction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import threading
 
 
 class NotNativeError(Exception):
-    """The core does not load this component; stock does, for the reason given. Never reaches the user."""
+    """The core does not put this model together; stock does, for the reason given. Never reaches the user.
+
+    Attributes:
+        readable: whether stock's own code may still read the files through the core.
+    """
+
+    def __init__(self, reason: str, *, readable: bool = True) -> None:
+        super().__init__(reason)
+        self.readable = readable
 
 
 # accelerate patches ``torch.nn.Module.register_parameter`` for the whole process while it builds on meta: two threads

@@ -5,41 +5,43 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
 from diffusers import ModelMixin
-from diffusers.models.modeling_utils import LegacyModelMixin, no_init_weights
+from diffusers.models.modeling_utils import no_init_weights
 
 from ..dtypes import FLOATING_POINT, code_of
 from .native import NotNativeError, check_own_loading, construction_lock, some_of
-from .weights import ComponentWeights
+from .weights import ModelWeights
 
-# A class that brings its own version of one of these loads in a way that we don't know.
-_LOADING_METHODS = ("from_pretrained", "_load_pretrained_model", "_fix_state_dict_keys_on_load", "load_state_dict")
+# A class that brings its own version of one of these loads in a way that we don't know. (Its own ``from_pretrained``
+# has come to us by calling the base class's, so it is none of them.)
+_LOADING_METHODS = ("_load_pretrained_model", "_fix_state_dict_keys_on_load", "load_state_dict")
 
 # Where a tensor of a module lives: its dictionary of parameters or buffers, and its name there.
 Place = tuple[dict[str, Any], str]
 
 
-def build(cls: type[ModelMixin], folder: str, dtype: torch.dtype | None, weights: ComponentWeights) -> ModelMixin:
+def build(
+    cls: type[ModelMixin], folder: Path, dtype: torch.dtype | None, settings: Mapping[str, Any], weights: ModelWeights
+) -> ModelMixin:
     """Return the model in evaluation mode; its tensors' bytes may still be under way.
 
     Args:
         cls: a subclass of ``diffusers.ModelMixin``.
-        folder: the component's folder.
+        folder: where its configuration lies.
         dtype: as given to ``from_pretrained``; None means that every tensor takes its parameter's dtype.
+        settings: keyword arguments that override the configuration.
         weights: the checkpoint, being loaded.
 
     Raises:
-        NotNativeError: stock has to load this one.
+        NotNativeError: stock has to put this one together.
     """
-    config, unused, _ = cls.load_config(folder, return_unused_kwargs=True, return_commit_hash=True)
-    if config.get("quantization_config") is not None:
-        raise NotNativeError("quantised checkpoint")
-    cls = _remapped(cls, config)
-    _check_class(cls)
+    check_own_loading(cls, ModelMixin, _LOADING_METHODS)
+    config, unused, _ = cls.load_config(str(folder), return_unused_kwargs=True, return_commit_hash=True, **settings)
     model = _construct(cls, copy.deepcopy(config), unused, dtype)
     sources = _checkpoint_names(model, weights)
     places = _places(model)
@@ -47,23 +49,7 @@ def build(cls: type[ModelMixin], folder: str, dtype: torch.dtype | None, weights
     _check_keys(cls, places, expected, sources, weights)
     weights.require(_wanted_dtypes(cls, dtype, expected, sources, weights))
     _bind(places, expected, sources, weights.tensors())
-    model.register_to_config(_name_or_path=folder)
     return model.eval()
-
-
-def _remapped(cls: type[ModelMixin], config: Mapping[str, Any]) -> type[ModelMixin]:
-    """Follow diffusers' own renaming of legacy classes."""
-    if not issubclass(cls, LegacyModelMixin):
-        return cls
-    from diffusers.models.model_loading_utils import _fetch_remapped_cls_from_config
-
-    remapped: type[ModelMixin] = _fetch_remapped_cls_from_config(config, cls)
-    return remapped
-
-
-def _check_class(cls: type[ModelMixin]) -> None:
-    # The legacy mixin's own from_pretrained only follows the renaming that _remapped has followed.
-    check_own_loading(cls, LegacyModelMixin if issubclass(cls, LegacyModelMixin) else ModelMixin, _LOADING_METHODS)
 
 
 def _construct(
@@ -81,7 +67,7 @@ def _construct(
             torch.set_default_dtype(before)
 
 
-def _checkpoint_names(model: ModelMixin, weights: ComponentWeights) -> dict[str, str]:
+def _checkpoint_names(model: ModelMixin, weights: ModelWeights) -> dict[str, str]:
     """Map each key, as the model spells it, to the tensor's name in the checkpoint."""
     names = {name: name for name in weights.described}
     if not weights.sharded:  # stock renames deprecated keys of single files only
@@ -107,7 +93,7 @@ def _check_keys(
     places: Mapping[str, Place],
     expected: Mapping[str, torch.Tensor],
     sources: Mapping[str, str],
-    weights: ComponentWeights,
+    weights: ModelWeights,
 ) -> None:
     if expected.keys() != places.keys():
         raise NotNativeError(f"{cls.__name__} makes its own state dict")
@@ -128,7 +114,7 @@ def _wanted_dtypes(
     dtype: torch.dtype | None,
     expected: Mapping[str, torch.Tensor],
     sources: Mapping[str, str],
-    weights: ComponentWeights,
+    weights: ModelWeights,
 ) -> dict[str, str]:
     """Decide each tensor's final dtype by stock's rules.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,51 +18,63 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from ..dtypes import FLOATING_POINT, code_of
 from .native import NotNativeError, check_own_loading, construction_lock
-from .weights import ComponentWeights
+from .weights import ModelWeights
 
-_LOADING_METHODS = ("from_pretrained", "_load_pretrained_model", "_load_from_state_dict")
+_LOADING_METHODS = ("_load_pretrained_model", "_load_from_state_dict")
 
 
 def build(
-    cls: type[PreTrainedModel], folder: str, dtype: torch.dtype | None, weights: ComponentWeights
+    cls: type[PreTrainedModel],
+    folder: Path,
+    name: str,
+    dtype: torch.dtype | None,
+    settings: Mapping[str, Any],
+    weights: ModelWeights,
 ) -> PreTrainedModel:
     """Return the model in evaluation mode, all its bytes arrived.
 
     Args:
         cls: a subclass of ``transformers.PreTrainedModel``.
-        folder: the component's folder.
+        folder: where its configuration lies.
+        name: what the model remembers as the place it came from.
         dtype: as given to ``from_pretrained``; None takes the checkpoint's own, as its configuration says.
+        settings: ``config``, when the caller has one, and ``device_map``.
         weights: the checkpoint, being loaded.
 
     Raises:
-        NotNativeError: stock has to load this one.
+        NotNativeError: stock has to put this one together.
     """
-    config, _ = cls.config_class.from_pretrained(folder, return_unused_kwargs=True)
+    config = settings.get("config")
+    if config is None:
+        config, _ = cls.config_class.from_pretrained(str(folder), return_unused_kwargs=True)
     _check(cls, config, dtype, weights)
     final = dtype if dtype is not None else config.dtype
     weights.require(_wanted_dtypes(cls, final, weights))
-    model = _from_state_dict(cls, config, dtype, weights)
+    arguments = {"config": config, "device_map": settings.get("device_map")}
+    if dtype is not None:
+        arguments["dtype"] = dtype
+    model = _from_state_dict(cls, arguments, weights)
     if _recast(model, weights):
         # The library wanted some tensors in another dtype than planned: give it the file's own and let it cast.
         weights.require({name: weights.described[name][0] for name in weights.cast_names()})
-        model = _from_state_dict(cls, config, dtype, weights)
-    _restore_names(model, folder)
+        model = _from_state_dict(cls, arguments, weights)
+    _restore_names(model, name)
     if model.can_generate():
-        model.generation_config = _generation_config(folder)
+        model.generation_config = _generation_config(str(folder))
     return model
 
 
-def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights) -> None:
+def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ModelWeights) -> None:
     check_own_loading(cls, PreTrainedModel, _LOADING_METHODS)
     if getattr(config, "quantization_config", None) is not None:
-        raise NotNativeError("quantised checkpoint")
+        raise NotNativeError("quantised checkpoint", readable=False)
     if getattr(config, "transformers_weights", None) is not None or getattr(type(config), "extra_files", None):
         raise NotNativeError("the configuration names its weight files")
     if dtype is None and config.dtype is None and weights.sharded:
         raise NotNativeError("neither the call nor the configuration says the dtype")
 
 
-def _wanted_dtypes(cls: type[PreTrainedModel], final: torch.dtype | None, weights: ComponentWeights) -> dict[str, str]:
+def _wanted_dtypes(cls: type[PreTrainedModel], final: torch.dtype | None, weights: ModelWeights) -> dict[str, str]:
     """Predict each tensor's final dtype; what the library makes of it is checked afterwards."""
     code = None if final is None else code_of(final)
     patterns: set[str] = set()
@@ -79,17 +92,14 @@ def _wanted_dtypes(cls: type[PreTrainedModel], final: torch.dtype | None, weight
 
 
 def _from_state_dict(
-    cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ComponentWeights
+    cls: type[PreTrainedModel], arguments: Mapping[str, Any], weights: ModelWeights
 ) -> PreTrainedModel:
     weights.wait()  # ties are decided, and converters work, on values
     tensors = weights.tensors()
     state_dict = {name: tensors[name] for name in sorted(tensors)}
-    arguments = {} if dtype is None else {"dtype": dtype}
     with construction_lock, _held_records() as records:
         try:
-            model, info = cls.from_pretrained(
-                None, config=config, state_dict=state_dict, device_map=None, output_loading_info=True, **arguments
-            )
+            model, info = cls.from_pretrained(None, state_dict=state_dict, output_loading_info=True, **arguments)
         except RuntimeError as error:
             records.clear()  # stock will say it, with the right name
             raise NotNativeError(str(error).strip().splitlines()[0]) from error
@@ -100,21 +110,21 @@ def _from_state_dict(
     return model
 
 
-def _recast(model: PreTrainedModel, weights: ComponentWeights) -> bool:
+def _recast(model: PreTrainedModel, weights: ModelWeights) -> bool:
     """Tell whether a tensor that was cast on its way is not in the model as it is."""
     tensors = weights.tensors()
     present = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     return any(tensors[name].data_ptr() not in present for name in weights.cast_names() if tensors[name].numel())
 
 
-def _restore_names(model: PreTrainedModel, folder: str) -> None:
+def _restore_names(model: PreTrainedModel, name: str) -> None:
     """Say where the model and the models inside it come from, which the library cannot know of a state dict."""
     for module in model.modules():
         if not isinstance(module, PreTrainedModel):
             continue
         for named in (module, module.config):
             if named.name_or_path in (None, "None"):
-                named.name_or_path = folder
+                named.name_or_path = name
 
 
 def _generation_config(folder: str) -> GenerationConfig:

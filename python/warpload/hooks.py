@@ -1,0 +1,226 @@
+"""Where diffusers and transformers are made to ask the core: a short list of functions, replaced while it is wanted.
+
+A replacement does nothing of its own unless ``active()``: code that kept a reference to one, and other threads, get
+stock's behaviour. A library that is not imported yet is left alone until it is.
+
+    install()        accelerated()            active() is true
+       |                  |                   - after install(), everywhere
+       +--- hold() -------+                   - inside accelerated(), on that thread
+              |
+     first: replace in the modules that are there, watch for the others
+     last:  put everything back
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+# Takes what is replaced and returns its replacement.
+Wrapper = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One attribute to replace.
+
+    Attributes:
+        owner: the class that has it, or the empty string for the module itself.
+        name: the attribute.
+        wrapper: ``"module:function"`` below this package that makes the replacement.
+    """
+
+    owner: str
+    name: str
+    wrapper: str
+
+
+_READ = Target("", "load_state_dict", "models.reader:load_state_dict")
+
+_TARGETS: dict[str, tuple[Target, ...]] = {
+    "diffusers.configuration_utils": (Target("ConfigMixin", "load_config", "pipelines.snapshot:load_config"),),
+    "diffusers.loaders.single_file": (
+        Target("FromSingleFileMixin", "from_single_file", "models.single_file:from_single_file"),
+    ),
+    "diffusers.loaders.single_file_model": (
+        Target("FromOriginalModelMixin", "from_single_file", "models.single_file:from_single_file"),
+    ),
+    "diffusers.loaders.single_file_utils": (_READ,),
+    "diffusers.models.auto_model": (Target("AutoModel", "from_pretrained", "pipelines.snapshot:auto_model"),),
+    "diffusers.models.model_loading_utils": (
+        _READ,
+        Target("", "ThreadPoolExecutor", "models.reader:thread_pool"),
+    ),
+    "diffusers.models.modeling_utils": (
+        _READ,
+        Target("ModelMixin", "from_pretrained", "models.loading:diffusers_from_pretrained"),
+    ),
+    "diffusers.pipelines.auto_pipeline": tuple(
+        Target(f"AutoPipelineFor{task}", "from_pretrained", "pipelines.snapshot:auto_pipeline")
+        for task in ("Image2Image", "Inpainting", "Text2Audio", "Text2Image")
+    ),
+    "diffusers.pipelines.pipeline_utils": (
+        Target("DiffusionPipeline", "from_pretrained", "pipelines.loading:from_pretrained"),
+        Target("DiffusionPipeline", "download", "pipelines.loading:download"),
+        Target("DiffusionPipeline", "register_modules", "pipelines.loading:register_modules"),
+    ),
+    "transformers.modeling_utils": (
+        Target("", "safe_open", "models.reader:safe_open"),
+        Target("PreTrainedModel", "from_pretrained", "models.loading:transformers_from_pretrained"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Replaced:
+    owner: Any
+    name: str
+    before: Any
+    after: Any
+
+
+_lock = threading.RLock()
+_holders = 0
+_installed = False
+_replaced: dict[str, list[_Replaced]] = {}
+_accelerated: ContextVar[bool] = ContextVar("warpload_accelerated", default=False)
+
+
+def active() -> bool:
+    """Tell whether loads on this thread are to go through the core."""
+    return _installed or _accelerated.get()
+
+
+def install() -> None:
+    """Make loads of the whole process go through the core, until ``uninstall``; a second call changes nothing."""
+    global _installed
+    with _lock:
+        if not _installed:
+            _hold()
+            _installed = True
+
+
+def uninstall() -> None:
+    """Undo ``install``; without one before, it changes nothing."""
+    global _installed
+    with _lock:
+        if _installed:
+            _installed = False
+            _release()
+
+
+@contextlib.contextmanager
+def accelerated() -> Iterator[None]:
+    """Make loads on this thread go through the core inside the block."""
+    with _lock:
+        _hold()
+    token = _accelerated.set(True)
+    try:
+        yield
+    finally:
+        _accelerated.reset(token)
+        with _lock:
+            _release()
+
+
+def _hold() -> None:
+    global _holders
+    _holders += 1
+    if _holders == 1:
+        sys.meta_path.insert(0, _watcher)
+    for name in _TARGETS:  # each time: another thread may have been in the midst of importing one before
+        if (module := sys.modules.get(name)) is not None and not _is_initialising(module):
+            _replace_in(module)
+
+
+def _release() -> None:
+    global _holders
+    _holders -= 1
+    if _holders > 0:
+        return
+    sys.meta_path.remove(_watcher)
+    for name in reversed(list(_replaced)):
+        for replaced in reversed(_replaced.pop(name)):
+            if vars(replaced.owner).get(replaced.name) is replaced.after:  # else someone has replaced ours
+                setattr(replaced.owner, replaced.name, replaced.before)
+
+
+def _is_initialising(module: ModuleType) -> bool:
+    return bool(getattr(module.__spec__, "_initializing", False))
+
+
+def _replace_in(module: ModuleType) -> None:
+    with _lock:
+        if _holders == 0 or module.__name__ in _replaced:
+            return
+        done = _replaced[module.__name__] = []
+        for target in _TARGETS[module.__name__]:
+            owner = getattr(module, target.owner, None) if target.owner else module
+            before = None if owner is None else vars(owner).get(target.name)
+            if before is None:  # another version of the library, which does without
+                continue
+            after = _wrapped(before, target.wrapper)
+            # A function that came from another of our modules may be the replacement already.
+            before = getattr(before, "__warpload_original__", before)
+            setattr(owner, target.name, after)
+            done.append(_Replaced(owner, target.name, before, after))
+
+
+def _wrapped(before: Any, wrapper: str) -> Any:
+    module, function = wrapper.split(":")
+    wrap: Wrapper = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    if isinstance(before, classmethod):
+        return classmethod(wrap(before.__func__))
+    if hasattr(before, "__warpload_original__"):
+        return before
+    after = wrap(before)
+    after.__warpload_original__ = before
+    return after
+
+
+class _Watcher(importlib.abc.MetaPathFinder):
+    """Finds nothing itself; has the other finders' loaders tell when one of our modules has been executed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in _TARGETS:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _TellingLoader(spec.loader)
+                return spec
+        return None
+
+
+class _TellingLoader(importlib.abc.Loader):
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module keeps its real loader, for those who ask it for sources.
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _replace_in(module)
+
+
+_watcher = _Watcher()

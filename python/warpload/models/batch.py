@@ -1,0 +1,115 @@
+"""The models of one call: one plan, one arena, one report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import engine
+from ..errors import WarploadError
+from ..report import LoadReport
+from .weights import ModelWeights
+
+
+@dataclass(frozen=True)
+class WantedModel:
+    """A model whose bytes are to be on their way before its class is known.
+
+    Attributes:
+        label: what the report calls it.
+        path: its weight file or index.
+        code: the dtype that its floating-point tensors will probably have; None keeps each tensor's own.
+    """
+
+    label: str
+    path: Path
+    code: str | None
+
+
+class LoadBatch:
+    """Loads that begin together and end together.
+
+    The bytes of the models given to ``begin`` move at once, in that order, into one arena. Any other model that turns
+    up later gets a load of its own. ``close`` cancels and drains what nobody claimed.
+    """
+
+    def __init__(self, report: LoadReport, *, zero_copy: bool = True) -> None:
+        self.report = report
+        self.zero_copy = zero_copy
+        self.device_maps: dict[str, Any] = {}
+        self._labels: dict[str, str] = {}
+        self._weights: dict[str, ModelWeights] = {}
+        self._under_way: list[ModelWeights] = []
+
+    def name(self, location: str, label: str) -> None:
+        """Say what the report calls the model at that place."""
+        self._labels[os.path.normpath(location)] = label
+
+    def label_of(self, location: str) -> str | None:
+        """Return what the report calls the model at that place."""
+        return self._labels.get(os.path.normpath(location))
+
+    def begin(self, wanted: Sequence[WantedModel]) -> None:
+        """Open, plan and start. If one of them cannot be opened nothing starts; whoever claims it gets the error."""
+        opened: dict[str, ModelWeights] = {}
+        for model in wanted:
+            try:
+                opened[model.label] = ModelWeights(model.path, engine.open_checkpoint(model.path))
+            except WarploadError:
+                return
+        self._start([(opened[model.label], model.code) for model in wanted])
+        self._weights = opened
+
+    def claim(self, label: str, path: Path, code: str | None) -> ModelWeights:
+        """Return a model's weights, from the common load or from one that starts now.
+
+        Args:
+            label: as given to ``begin``.
+            path: the file or index that its class takes.
+            code: the dtype of its floating-point tensors, if the load has to start now.
+
+        Raises:
+            FormatError: a header or the index breaks the format's rules.
+            IoError: a file is missing or unreadable.
+        """
+        weights = self._weights.pop(label, None)
+        if weights is None or weights.path != path:
+            weights = ModelWeights(path, engine.open_checkpoint(path))
+            self._start([(weights, code)])
+        self._under_way.append(weights)
+        return weights
+
+    def wait(self) -> None:
+        """Wait until the bytes of all claimed models have arrived; raises the first worker's error."""
+        for weights in self._under_way:
+            weights.wait()
+            weights.release()
+        self._under_way.clear()
+
+    def forget(self, weights: ModelWeights) -> None:
+        """Drop the weights of a model that the core does not put together after all."""
+        self._under_way.remove(weights)
+        weights.release()
+
+    def close(self) -> None:
+        """Drop everything: what is still under way is cancelled and drained."""
+        for weights in (*self._weights.values(), *self._under_way):
+            weights.release()
+        self._weights.clear()
+        self._under_way.clear()
+
+    def _start(self, models: list[tuple[ModelWeights, str | None]]) -> None:
+        if not models:
+            return
+        handle = engine.start([weights.plan(code, self.zero_copy) for weights, code in models])
+        for segment, (weights, _) in enumerate(models):
+            weights.attach(handle, segment)
+        self.report.threads = engine.worker_count()
+
+
+# The batch that models loaded on this thread belong to; None where each is loaded by itself.
+current: ContextVar[LoadBatch | None] = ContextVar("warpload_batch", default=None)

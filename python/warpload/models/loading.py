@@ -1,0 +1,308 @@
+"""One model: ``from_pretrained`` of diffusers' and transformers' models, as the core does it.
+
+from_pretrained(cls, source, ...)
+|  what the call asks for is plain, keys and shapes match       -> the core places the tensors         "native"
+|  else, and the files are safetensors                          -> stock places, the core reads        "native"
+|  quantised, or no safetensors                                 -> stock does it all                   "stock: ..."
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import collector, hooks, hub
+from ..dtypes import code_of
+from ..report import LoadReport, remember
+from . import batch as batches
+from . import files, reader
+from .batch import LoadBatch
+from .native import NotNativeError
+
+if TYPE_CHECKING:
+    import torch
+
+    from .weights import ModelWeights
+
+logger = logging.getLogger("warpload")
+
+Function = Callable[..., Any]
+
+# Keyword arguments that say where files come from. A model that is found on the disk has no use for them.
+_FETCHING = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"})
+# Arguments without meaning where nothing is offloaded.
+_OFFLOADING = frozenset({"max_memory", "offload_buffers", "offload_folder", "offload_state_dict"})
+
+
+def diffusers_from_pretrained(original: Function) -> Function:
+    """Wrap ``diffusers.ModelMixin.from_pretrained``."""
+
+    @functools.wraps(original)
+    def from_pretrained(cls: Any, pretrained_model_name_or_path: Any = None, **kwargs: Any) -> Any:
+        if not hooks.active() or pretrained_model_name_or_path is None:
+            return original(cls, pretrained_model_name_or_path, **kwargs)
+        stock = functools.partial(original, cls)
+        return _load(_DiffusersCall(cls, pretrained_model_name_or_path, kwargs), stock)
+
+    return from_pretrained
+
+
+def transformers_from_pretrained(original: Function) -> Function:
+    """Wrap ``transformers.PreTrainedModel.from_pretrained``."""
+
+    @functools.wraps(original)
+    def from_pretrained(cls: Any, pretrained_model_name_or_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not hooks.active() or pretrained_model_name_or_path is None or args:
+            return original(cls, pretrained_model_name_or_path, *args, **kwargs)
+        stock = functools.partial(original, cls)
+        return _load(_TransformersCall(cls, pretrained_model_name_or_path, kwargs), stock)
+
+    return from_pretrained
+
+
+class _Call:
+    """What one call of ``from_pretrained`` asks for; the subclasses know each library's rules."""
+
+    def __init__(self, cls: Any, source: Any, kwargs: dict[str, Any]) -> None:
+        self.cls, self.source, self.kwargs = cls, source, kwargs
+        subfolder = kwargs.get("subfolder") or ""
+        self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
+        self.label = subfolder or cls.__name__
+
+    def build(self, batch: LoadBatch) -> Any:
+        raise NotImplementedError
+
+    def folder(self) -> Path:
+        """Return where the model lies on this disk, in the Hub's cache if need be."""
+        if not self.location:
+            raise NotNativeError(f"{self.source!r} is no path")
+        folder = Path(self.location)
+        if not os.path.isdir(self.source):
+            snapshot = hub.cached_snapshot(self.source, self.kwargs)
+            if snapshot is None:
+                raise NotNativeError("not in the cache yet")
+            folder = snapshot / (self.kwargs.get("subfolder") or "")
+        if not (folder / "config.json").is_file():
+            raise NotNativeError("no config.json")
+        return folder
+
+    def dtype(self) -> torch.dtype | None:
+        """Return the dtype asked for."""
+        import torch
+
+        dtype = self.kwargs.get("dtype")
+        dtype = self.kwargs.get("torch_dtype") if dtype is None else dtype
+        if dtype is None:
+            return None
+        if not isinstance(dtype, torch.dtype):
+            raise NotNativeError(f"dtype {dtype!r} is not a torch.dtype")
+        if not dtype.is_floating_point or dtype.itemsize < 2:
+            raise NotNativeError(f"dtype {dtype}")
+        return dtype
+
+    def refuse(self, **plain: Any) -> None:
+        """Refuse arguments that have another value than the plain one."""
+        for name, value in plain.items():
+            given = self.kwargs.get(name, value)
+            if given is not None and given != value:
+                raise NotNativeError(f"{name}={given!r}")
+
+    def others(self, known: frozenset[str]) -> dict[str, Any]:
+        """Return the arguments that are not in the list."""
+        return {name: value for name, value in self.kwargs.items() if name not in known}
+
+    def claim(self, batch: LoadBatch, path: Path | None, code: str | None) -> ModelWeights:
+        if path is None:
+            raise NotNativeError("no safetensors")
+        if not os.path.isdir(self.source) and not files.shards_are_there(path):
+            raise NotNativeError("not in the cache yet")
+        return batch.claim(self.label, path, code)
+
+
+class _DiffusersCall(_Call):
+    _KNOWN = (
+        _FETCHING
+        | _OFFLOADING
+        | {
+            "device_map",
+            "disable_mmap",
+            "dtype",
+            "flashpack_kwargs",
+            "ignore_mismatched_sizes",
+            "low_cpu_mem_usage",
+            "output_loading_info",
+            "parallel_config",
+            "quantization_config",
+            "subfolder",
+            "torch_dtype",
+            "use_flashpack",
+            "use_safetensors",
+            "variant",
+        }
+    )
+
+    def build(self, batch: LoadBatch) -> Any:
+        from . import diffusers_model
+
+        if self.kwargs.get("quantization_config") is not None:
+            raise NotNativeError("quantization_config", readable=False)
+        self.refuse(use_flashpack=False, use_safetensors=True, parallel_config=None)
+        if not self.kwargs.get("low_cpu_mem_usage", True):
+            raise NotNativeError("low_cpu_mem_usage=False")
+        device_map = _whole_device(self.kwargs.get("device_map"))
+        dtype, folder = self.dtype(), self.folder()
+        if files.read_config(folder).get("quantization_config") is not None:
+            raise NotNativeError("quantised checkpoint", readable=False)
+        path = files.find_diffusers_weights(folder, self.kwargs.get("variant"))
+        weights = self.claim(batch, path, "F32" if dtype is None else code_of(dtype))
+        with _forgotten_if_refused(batch, weights):
+            model = diffusers_model.build(self.cls, folder, dtype, self.others(self._KNOWN), weights)
+        model.register_to_config(_name_or_path=self.source)
+        if device_map is not None:
+            _dispatch(model, device_map, batch)
+        batch.report.bytes += weights.checkpoint.nbytes
+        if not self.kwargs.get("output_loading_info"):
+            return model
+        return model, {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": [], "error_msgs": []}
+
+
+class _TransformersCall(_Call):
+    # Arguments that change nothing in the plain case; any other is transformers' own affair.
+    _KNOWN = (
+        _FETCHING
+        | _OFFLOADING
+        | {
+            "config",
+            "device_map",
+            "disable_mmap",
+            "dtype",
+            "ignore_mismatched_sizes",
+            "low_cpu_mem_usage",
+            "quantization_config",
+            "subfolder",
+            "torch_dtype",
+            "use_safetensors",
+            "variant",
+            "weights_only",
+        }
+    )
+
+    def build(self, batch: LoadBatch) -> Any:
+        from transformers import PretrainedConfig
+
+        from . import transformers_model
+
+        if self.kwargs.get("quantization_config") is not None:
+            raise NotNativeError("quantization_config", readable=False)
+        self.refuse(use_safetensors=True)
+        if others := self.others(self._KNOWN):
+            raise NotNativeError(f"{next(iter(others))} is given")
+        config = self.kwargs.get("config")
+        if config is not None and not isinstance(config, PretrainedConfig):
+            raise NotNativeError("config is no configuration object")
+        device_map = self.kwargs.get("device_map")
+        if device_map is not None:
+            device_map = _whole_device(device_map)
+        if self.cls.config_class is None:
+            raise NotNativeError(f"{self.cls.__name__} has no configuration class")
+        dtype, folder = self.dtype(), self.folder()
+        path = files.find_transformers_weights(folder, self.kwargs.get("variant"))
+        code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
+        weights = self.claim(batch, path, code)
+        settings = {"config": config, "device_map": device_map}
+        with _forgotten_if_refused(batch, weights):
+            model = transformers_model.build(self.cls, folder, str(self.source), dtype, settings, weights)
+        batch.report.bytes += weights.checkpoint.nbytes
+        return model
+
+
+@contextlib.contextmanager
+def _forgotten_if_refused(batch: LoadBatch, weights: ModelWeights) -> Iterator[None]:
+    try:
+        yield
+    except NotNativeError:
+        batch.forget(weights)
+        raise
+
+
+def _whole_device(device_map: Any) -> dict[str, Any] | None:
+    """Return a device map that puts the whole model on one device, as stock spells it, or None for none."""
+    import torch
+
+    if device_map is None:
+        return None
+    if isinstance(device_map, Mapping):
+        if set(device_map) != {""} or device_map[""] == "disk":
+            raise NotNativeError(f"device_map={device_map!r}")
+        return dict(device_map)
+    if isinstance(device_map, str):
+        try:
+            return {"": torch.device(device_map)}
+        except RuntimeError:
+            raise NotNativeError(f"device_map={device_map!r}") from None
+    if isinstance(device_map, int) and device_map < 0:
+        raise NotNativeError(f"device_map={device_map!r}")
+    return {"": device_map}
+
+
+def _dispatch(model: Any, device_map: dict[str, Any], batch: LoadBatch) -> None:
+    """Bring a model to its device by accelerate, as stock does once the tensors are in it."""
+    from accelerate import dispatch_model
+
+    batch.wait()
+    dispatch_model(model, device_map=device_map, offload_dir=None, offload_index=None)
+
+
+# -- one call -------------------------------------------------------------------------------------------------------
+
+
+def _load(call: _Call, stock: Function) -> Any:
+    batch = batches.current.get()
+    if batch is not None:
+        return _load_in(batch, call, stock)
+    report = LoadReport(str(call.source))
+    remember(report)
+    batch = LoadBatch(report, zero_copy=not call.kwargs.get("disable_mmap", False))
+    token = batches.current.set(batch)
+    try:
+        with collector.suspended(), report.stage("load"):
+            model = _load_in(batch, call, stock)
+            with report.stage("wait"):
+                batch.wait()
+            return model
+    finally:
+        batches.current.reset(token)
+        batch.close()
+
+
+def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
+    call.label = batch.label_of(call.location) or call.label
+    if call.label in batch.device_maps:
+        call.kwargs["device_map"] = batch.device_maps[call.label]
+    try:
+        with batch.report.stage("build"):
+            model = call.build(batch)
+    except NotNativeError as reason:
+        return _load_by_stock(batch.report, call, stock, reason)
+    batch.report.components[call.label] = "native"
+    return model
+
+
+def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: NotNativeError) -> Any:
+    """Let stock put the model together; the core reads its files where it can."""
+    with reader.reading() as seen, contextlib.nullcontext() if reason.readable else reader.paused():
+        model = stock(call.source, **call.kwargs)
+    if seen.files and call.label not in report.components:
+        report.components[call.label] = "native"
+        report.placed_by_stock[call.label] = str(reason)
+        report.bytes += seen.bytes
+        logger.info("%s of %s is read by the core and placed by stock: %s", call.label, report.source, reason)
+    elif not seen.files:
+        report.components[call.label] = f"stock: {reason}"
+        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, reason)
+    return model

@@ -1,0 +1,59 @@
+"""``from_single_file``: stock converts, the core reads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .. import collector, hooks
+from ..report import LoadReport, remember
+from . import batch as batches
+from . import reader
+from .batch import LoadBatch
+
+Function = Callable[..., Any]
+
+
+def from_single_file(original: Function) -> Function:
+    """Wrap ``from_single_file`` of diffusers' pipelines and models."""
+
+    @functools.wraps(original)
+    def load(cls: Any, pretrained_model_link_or_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        stock = functools.partial(original, cls, pretrained_model_link_or_path, *args, **kwargs)
+        if not hooks.active() or batches.current.get() is not None:  # a model of the pipeline being loaded
+            return stock()
+        return _load(cls, pretrained_model_link_or_path, kwargs, stock)
+
+    return load
+
+
+def _load(cls: Any, source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
+    named = isinstance(source, str) or hasattr(source, "__fspath__")
+    report = LoadReport(str(source) if named else "a dictionary of tensors")
+    remember(report)
+    batch = LoadBatch(report)
+    token = batches.current.set(batch)
+    try:
+        with collector.suspended(), report.stage("load"), reader.reading() as seen:
+            loaded = stock()
+        batch.wait()
+    finally:
+        batches.current.reset(token)
+        batch.close()
+    report.bytes += seen.bytes
+    for name in _models(loaded, kwargs):
+        if name not in report.components:
+            report.components[name] = "native" if seen.files else "stock: no safetensors"
+            if seen.files:
+                report.placed_by_stock[name] = "a single file"
+    return loaded
+
+
+def _models(loaded: Any, given: dict[str, Any]) -> list[str]:
+    import torch
+
+    if isinstance(loaded, torch.nn.Module):
+        return [type(loaded).__name__]
+    components = loaded.components.items()
+    return [name for name, value in components if isinstance(value, torch.nn.Module) and name not in given]

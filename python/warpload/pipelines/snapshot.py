@@ -1,0 +1,93 @@
+"""Whether the Hub's cache holds all of a pipeline, and the calls that are then spared the question at the Hub."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import hooks, hub
+from . import folder as folders
+from .folder import Component
+
+Function = Callable[..., Any]
+
+# With one of these the call needs files that the list of components does not tell of.
+_NEEDS_MORE = (
+    "custom_pipeline",
+    "custom_revision",
+    "load_connected_pipeline",
+    "trust_remote_code",
+    "use_flashpack",
+    "use_onnx",
+)
+_TOKENIZER_SETTINGS = {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja"}
+
+
+def complete_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the Hub's cache that holds all that a pipeline needs, or None.
+
+    Args:
+        source: as given to ``from_pretrained``.
+        options: its keyword arguments: components among them need not be there.
+    """
+    if any(options.get(name) for name in _NEEDS_MORE) or options.get("use_safetensors") is False:
+        return None
+    folder = hub.cached_snapshot(source, options)
+    index = None if folder is None else folders.read_model_index(folder)
+    if folder is None or index is None or not isinstance(index.get("_class_name"), str):
+        return None
+    if "Combined" in index["_class_name"]:  # its connected pipelines are repositories of their own
+        return None
+    components = folders.list_components(str(folder), index, options.keys(), options.get("variant"))
+    return folder if all(_is_complete(component, options.get("variant")) for component in components) else None
+
+
+def _is_complete(component: Component, variant: str | None) -> bool:
+    if component.folder.name != component.name or (component.folder / f"{component.library}.py").exists():
+        return False
+    names = {entry.name for entry in component.folder.iterdir()}
+    if "config.json" in names:
+        return component.variant == variant and hub.has_model(component.folder, variant)
+    if "Tokenizer" in component.class_name:
+        return bool(names - _TOKENIZER_SETTINGS)
+    return bool(names)
+
+
+def load_config(original: Function) -> Function:
+    """Wrap ``diffusers.ConfigMixin.load_config``: a configuration that is in the cache is taken from there."""
+
+    @functools.wraps(original)
+    def load(cls: Any, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        name = getattr(cls, "config_name", None)
+        folder = hub.cached_snapshot(pretrained_model_name_or_path, kwargs) if hooks.active() and name else None
+        cached = folder is not None and (folder / (kwargs.get("subfolder") or "") / str(name)).is_file()
+        return hub.from_cache_first(
+            functools.partial(original, cls, pretrained_model_name_or_path, *args), cached, kwargs
+        )
+
+    return load
+
+
+def auto_pipeline(original: Function) -> Function:
+    """Wrap ``from_pretrained`` of the ``AutoPipelineFor...`` classes."""
+
+    @functools.wraps(original)
+    def from_pretrained(cls: Any, pretrained_model_or_path: Any, **kwargs: Any) -> Any:
+        complete = hooks.active() and complete_snapshot(pretrained_model_or_path, kwargs) is not None
+        return hub.from_cache_first(functools.partial(original, cls, pretrained_model_or_path), complete, kwargs)
+
+    return from_pretrained
+
+
+def auto_model(original: Function) -> Function:
+    """Wrap ``diffusers.AutoModel.from_pretrained``."""
+
+    @functools.wraps(original)
+    def from_pretrained(cls: Any, pretrained_model_or_path: Any = None, **kwargs: Any) -> Any:
+        folder = hub.cached_snapshot(pretrained_model_or_path, kwargs) if hooks.active() else None
+        complete = folder is not None and hub.has_model(folder / (kwargs.get("subfolder") or ""), kwargs.get("variant"))
+        return hub.from_cache_first(functools.partial(original, cls, pretrained_model_or_path), complete, kwargs)
+
+    return from_pretrained
