@@ -21,8 +21,9 @@ from .weights import ModelWeights
 # has come to us by calling the base class's, so it is none of them.)
 _LOADING_METHODS = ("_load_pretrained_model", "_fix_state_dict_keys_on_load", "load_state_dict")
 
-# Where a tensor of a module lives: its dictionary of parameters or buffers, and its name there.
-Place = tuple[dict[str, Any], str]
+# Where a tensor of a module lives: its dictionary of parameters or buffers, its name there, and which of the two it is
+# (a buffer may well be a torch.nn.Parameter when it is built).
+Place = tuple[dict[str, Any], str, bool]
 
 
 def build(
@@ -81,10 +82,10 @@ def _places(model: torch.nn.Module) -> dict[str, Place]:
         dotted = f"{prefix}." if prefix else ""
         for name, parameter in module._parameters.items():
             if parameter is not None:
-                places[dotted + name] = (module._parameters, name)
+                places[dotted + name] = (module._parameters, name, True)
         for name, buffer in module._buffers.items():
             if buffer is not None and name not in module._non_persistent_buffers_set:
-                places[dotted + name] = (module._buffers, name)
+                places[dotted + name] = (module._buffers, name, False)
     return places
 
 
@@ -142,9 +143,9 @@ def _bind(
     sources: Mapping[str, str],
     tensors: Mapping[str, torch.Tensor],
 ) -> None:
-    for key, (store, name) in places.items():
+    for key, (store, name, is_parameter) in places.items():
         old, value = expected[key], tensors[sources[key]]
-        if isinstance(old, torch.nn.Parameter):
+        if is_parameter:
             store[name] = type(old)(value, requires_grad=old.requires_grad)
         else:
             store[name] = value

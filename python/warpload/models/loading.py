@@ -177,6 +177,8 @@ class _TransformersCall(_Call):
         _FETCHING
         | _OFFLOADING
         | {
+            "_from_auto",
+            "adapter_kwargs",  # a folder with an adapter goes to stock
             "config",
             "device_map",
             "disable_mmap",
@@ -186,6 +188,7 @@ class _TransformersCall(_Call):
             "quantization_config",
             "subfolder",
             "torch_dtype",
+            "trust_remote_code",  # the class is there: its code has been trusted before
             "use_safetensors",
             "variant",
             "weights_only",

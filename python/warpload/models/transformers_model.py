@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ..dtypes import FLOATING_POINT, code_of
 from .native import NotNativeError, check_own_loading, construction_lock
@@ -59,8 +59,8 @@ def build(
         weights.require({name: weights.described[name][0] for name in weights.cast_names()})
         model = _from_state_dict(cls, arguments, weights)
     _restore_names(model, name)
-    if model.can_generate():
-        model.generation_config = _generation_config(str(folder))
+    if model.can_generate() and hasattr(model, "adjust_generation_fn"):
+        _read_generation_settings(model, folder)
     return model
 
 
@@ -127,12 +127,22 @@ def _restore_names(model: PreTrainedModel, name: str) -> None:
                 named.name_or_path = name
 
 
-def _generation_config(folder: str) -> GenerationConfig:
-    """Read the generation settings as ``from_pretrained`` of a folder does."""
-    try:
-        return GenerationConfig.from_pretrained(folder)
-    except OSError:
-        return GenerationConfig.from_pretrained(folder, config_file_name="config.json", _from_model_config=True)
+def _read_generation_settings(model: PreTrainedModel, folder: Path) -> None:
+    """Let the model read its settings for generation, as ``from_pretrained`` of a folder does."""
+    model.adjust_generation_fn(
+        None,
+        False,
+        None,
+        str(folder),
+        cache_dir=None,
+        force_download=False,
+        proxies=None,
+        local_files_only=False,
+        token=None,
+        revision="main",
+        subfolder="",
+        trust_remote_code=None,
+    )
 
 
 class _Holder(logging.Filter):

@@ -215,7 +215,7 @@ class _PipelineLoad:
             self.batch.device_maps = self.placement.device_maps(component.name for component in components)
         if any(self.kwargs.get(name, plain) not in (None, plain) for name, plain in _NOT_EARLY.items()):
             return
-        ordered = sorted(components, key=lambda component: component.library == "diffusers")
+        ordered = sorted(components, key=_is_of_diffusers)
         with self.report.stage("open"):
             self.batch.begin([guess for guess in map(self._guess, ordered) if guess is not None])
 
@@ -226,7 +226,7 @@ class _PipelineLoad:
         dtype = self._dtype_of(component.name)
         if dtype is not None and not isinstance(dtype, torch.dtype):
             return None
-        if component.library == "diffusers":
+        if _is_of_diffusers(component):
             path = files.find_diffusers_weights(component.folder, component.variant)
             code = "F32" if dtype is None else code_of(dtype)
         else:
@@ -244,6 +244,11 @@ class _PipelineLoad:
 
 
 _loading: ContextVar[_PipelineLoad | None] = ContextVar("warpload_pipeline", default=None)
+
+
+def _is_of_diffusers(component: Component) -> bool:
+    # A model in a pipeline's own module may be either library's; only diffusers writes its class into the configuration.
+    return component.library == "diffusers" or "_class_name" in files.read_config(component.folder)
 
 
 def _is_folder(source: Any) -> bool:

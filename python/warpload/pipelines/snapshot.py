@@ -48,7 +48,7 @@ def _is_complete(component: Component, variant: str | None) -> bool:
     if component.folder.name != component.name or (component.folder / f"{component.library}.py").exists():
         return False
     names = {entry.name for entry in component.folder.iterdir()}
-    if "config.json" in names:
+    if "config.json" in names or any(name.endswith((".bin", ".safetensors")) for name in names):
         return component.variant == variant and hub.has_model(component.folder, variant)
     if "Tokenizer" in component.class_name:
         return bool(names - _TOKENIZER_SETTINGS)

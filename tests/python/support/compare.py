@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from diffusers import ConfigMixin, DiffusionPipeline
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from diffusers import ConfigMixin, DiffusionPipeline, OnnxRuntimeModel
+from transformers import FeatureExtractionMixin, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
 from warpload import LoadReport
@@ -38,10 +38,25 @@ def assert_same_component(ours: Any, stock: Any, name: str) -> None:
         assert ours.name_or_path == stock.name_or_path, name
     elif isinstance(stock, ConfigMixin):
         assert dict(ours.config) == dict(stock.config), name
-    elif isinstance(stock, BaseImageProcessor):
-        assert ours.to_dict() == stock.to_dict(), name
+    elif isinstance(stock, BaseImageProcessor | FeatureExtractionMixin):
+        assert _plain(ours.to_dict()) == _plain(stock.to_dict()), name
+    elif isinstance(stock, ProcessorMixin):
+        assert vars(ours).keys() == vars(stock).keys(), name
+        for part, value in vars(stock).items():
+            assert_same_component(getattr(ours, part), value, f"{name}.{part}")
+    elif isinstance(stock, OnnxRuntimeModel):
+        assert (ours.model_save_dir, ours.latest_model_name) == (stock.model_save_dir, stock.latest_model_name), name
+    elif hasattr(stock, "config") and hasattr(stock, "save_pretrained"):  # guiders and other parts with settings
+        assert dict(ours.config) == dict(stock.config), name
     else:
         assert ours == stock, name
+
+
+def _plain(value: Any) -> Any:
+    """Return settings with lists in place of arrays, which do not compare as a whole."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def assert_same_model(ours: torch.nn.Module, stock: torch.nn.Module, name: str = "") -> None:
@@ -60,8 +75,12 @@ def assert_same_model(ours: torch.nn.Module, stock: torch.nn.Module, name: str =
         for path, expected in stock.named_modules():
             if isinstance(expected, PreTrainedModel):
                 _assert_same_transformers_settings(ours.get_submodule(path), expected, f"{name}.{path}")
-    else:
+    elif isinstance(stock, ConfigMixin):
         assert dict(ours.config) == dict(stock.config), name
+    else:  # a container of several models
+        for path, expected in stock.named_modules():
+            if isinstance(expected, ConfigMixin):
+                assert dict(ours.get_submodule(path).config) == dict(expected.config), f"{name}.{path}"
 
 
 def _assert_same_modules(ours: torch.nn.Module, stock: torch.nn.Module, name: str) -> None:

@@ -1,0 +1,125 @@
+"""Every family of pipelines loads as with stock: in every dtype, sharded, as a variant, its weights from the core.
+
+Families are in ``families``; docs/compatibility.md names those that cannot be built here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+import transformers
+from diffusers import DiffusionPipeline
+
+import warpload
+from families.registry import families_by_name, unavailable
+from support.compare import assert_same_pipeline
+
+FAMILIES = families_by_name()
+
+# Families of which stock itself must place some component, with the reason that the report gives.
+PLACED_BY_STOCK = {
+    "cosmos-3-omni-with-sound": {"sound_tokenizer": "its own _fix_state_dict_keys_on_load"},
+    # The pipeline gives its controlnet parts of the transformer; saved, they are keys that the class does not have.
+    "z-image-controlnet": {"controlnet": "unexpected keys"},
+    "z-image-controlnet-inpaint": {"controlnet": "unexpected keys"},
+}
+
+
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+
+REQUIRED = set(
+    """
+    animate-diff audioldm2 aura-flow chroma cogvideox cogvideox-image-to-video consistency-model ddpm deepfloyd-if
+    deepfloyd-if-super-resolution dit flux flux-2 flux-2-klein flux-controlnet flux-img2img hidream hunyuan-dit hunyuan-video
+    hunyuan-video-image-to-video kandinsky kandinsky-2-2 kandinsky-2-2-combined kandinsky-3 kandinsky-5-text-to-image kolors
+    ldm-super-resolution ltx ltx-image-to-video lumina-2 marigold-depth marigold-normals pixart-alpha pixart-sigma
+    pixart-sigma-pag qwen-image qwen-image-edit qwen-image-edit-plus qwen-image-img2img qwen-image-inpaint sana sana-pag
+    stable-audio stable-cascade-prior stable-diffusion stable-diffusion-3 stable-diffusion-3-pag stable-diffusion-controlnet
+    stable-diffusion-controlnet-two stable-diffusion-latent-upscale stable-diffusion-pag stable-diffusion-upscale
+    stable-diffusion-xl stable-diffusion-xl-controlnet stable-diffusion-xl-pag stable-diffusion-xl-refiner
+    stable-video-diffusion wan-2.1-image-to-video wan-2.1-text-to-video wan-2.2-image-to-video wan-2.2-text-to-video z-image
+    """.split()
+)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Return a family's name and the folder of its pipeline in float32, which the next family's replaces."""
+    name = request.param
+    folder = tmp_path_factory.mktemp("family") / name
+    FAMILIES[name]().save_pretrained(folder)
+    yield name, folder
+    shutil.rmtree(folder)
+
+
+def with_warnings(load: Callable[[], Any]) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded = load()
+    return loaded, [f"{warning.category.__name__}: {warning.message}" for warning in caught]
+
+
+def models_of(pipeline: DiffusionPipeline) -> list[str]:
+    return [name for name, value in pipeline.components.items() if isinstance(value, torch.nn.Module)]
+
+
+def assert_conforms(name: str, folder: Path, **arguments: Any) -> None:
+    """Fail unless both loaders give the same pipeline and warnings, and the core has loaded all weights."""
+    stock, expected = with_warnings(lambda: DiffusionPipeline.from_pretrained(folder, **arguments))
+    ours, said = with_warnings(lambda: warpload.DiffusionPipeline.from_pretrained(folder, **arguments))
+
+    assert_same_pipeline(ours, stock)
+    assert said == expected
+    report = warpload.last_report()
+    assert report is not None
+    assert set(report.components.values()) <= {"native"}
+    for component in models_of(stock):  # several in one component are numbered: controlnet, controlnet_1
+        assert any(loaded.startswith(component) for loaded in report.components), component
+    assert report.placed_by_stock.keys() == PLACED_BY_STOCK.get(name, {}).keys()
+    for component, reason in PLACED_BY_STOCK.get(name, {}).items():
+        assert reason in report.placed_by_stock[component]
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_every_family_equals_stock_in_one_dtype(family: tuple[str, Path], dtype: torch.dtype | None) -> None:
+    assert_conforms(*family, **({} if dtype is None else {"dtype": dtype}))
+
+
+def test_every_family_equals_stock_in_a_dtype_for_each_component(family: tuple[str, Path]) -> None:
+    name, folder = family
+    names = models_of(warpload.DiffusionPipeline.from_pretrained(folder))
+    chosen = dict(zip(names, [torch.bfloat16, torch.float16, torch.float32] * len(names), strict=False))
+
+    assert_conforms(name, folder, dtype=chosen)
+    assert_conforms(name, folder, dtype={names[0]: torch.bfloat16, "default": torch.float16})
+
+
+def test_every_family_equals_stock_where_it_is_sharded(family: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = family
+    DiffusionPipeline.from_pretrained(folder).save_pretrained(tmp_path, max_shard_size="4KB")
+
+    assert_conforms(name, tmp_path, dtype=torch.bfloat16)
+
+
+def test_every_family_equals_stock_as_a_variant(family: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = family
+    DiffusionPipeline.from_pretrained(folder, dtype=torch.float16).save_pretrained(tmp_path, variant="fp16")
+
+    assert_conforms(name, tmp_path, variant="fp16", dtype=torch.float16)
+    assert_conforms(name, tmp_path, variant="fp16")
+
+
+def test_every_family_is_there_that_can_be() -> None:
+    """The required ones by name; of the others, only those that docs/compatibility.md excuses may be missing."""
+    assert FAMILIES.keys() | unavailable.keys() >= REQUIRED
+    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    if (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"]):
+        assert set(unavailable.values()) <= {"needs torchvision"}
+        assert len(FAMILIES) >= 330
