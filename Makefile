@@ -9,13 +9,16 @@ PIP_ARGS ?=
 # Arguments for `warpload demo`, for example DEMO_ARGS="--model stabilityai/stable-diffusion-xl-base-1.0".
 DEMO_ARGS ?=
 JOBS ?= $(shell nproc)
+# Arguments for pytest, for example PYTEST_ARGS="-n 0 -k hub".
+PYTEST_ARGS ?= -n $(JOBS) --dist worksteal
+CONSTRAINTS ?= constraints.txt
 
 BIN := $(abspath $(VENV))/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint constraints.txt
-SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml constraints.txt -type f -not -name '*.so' -not -path '*/__pycache__/*')
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint $(CONSTRAINTS)
+SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test test-cpp test-python sanitize lint format googletest clean
+.PHONY: demo test test-cpp test-python test-oldest sanitize lint format googletest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/warpload demo $(DEMO_ARGS)
@@ -23,7 +26,11 @@ demo: $(VENV)/.installed
 test: test-cpp test-python
 
 test-python: $(VENV)/.tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The same Python tests with the oldest versions that pyproject.toml admits, in an environment of their own.
+test-oldest:
+	$(MAKE) test-python VENV=$(VENV)-oldest CONSTRAINTS=constraints-oldest.txt
 
 # ---- C++ ------------------------------------------------------------------------------------------------------------
 
@@ -68,7 +75,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch by itself and first: later installs then find their range satisfied.
-$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+$(VENV)/.torch: $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP) torch
 	@touch $@
 
@@ -80,9 +87,9 @@ $(VENV)/.tests: $(SOURCES) | $(VENV)/.torch
 	$(PIP) '.[test]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.lint: constraints.txt | $(VENV)/.tests
+$(VENV)/.lint: $(CONSTRAINTS) | $(VENV)/.tests
 	$(PIP) ruff mypy clang-format
 	@touch $@
 
 clean:
-	rm -rf build $(VENV) build.log
+	rm -rf build $(VENV) $(VENV)-oldest build.log

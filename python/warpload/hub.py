@@ -29,9 +29,10 @@ def cached_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
 
     Args:
         source: as given to ``from_pretrained``.
-        options: its keyword arguments; ``revision``, ``cache_dir`` and ``force_download`` count.
+        options: its keyword arguments; ``revision``, ``cache_dir``, ``force_download`` and a ``local_files_only=False``
+            that asks for the Hub count.
     """
-    if not is_repository(source) or options.get("force_download"):
+    if not is_repository(source) or options.get("force_download") or options.get("local_files_only") is False:
         return None
     cache = options.get("cache_dir")
     if cache is None:

@@ -34,19 +34,18 @@ PLACED_BY_STOCK = {
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
-REQUIRED = set(
-    """
-    animate-diff audioldm2 aura-flow chroma cogvideox cogvideox-image-to-video consistency-model ddpm deepfloyd-if
-    deepfloyd-if-super-resolution dit flux flux-2 flux-2-klein flux-controlnet flux-img2img hidream hunyuan-dit hunyuan-video
-    hunyuan-video-image-to-video kandinsky kandinsky-2-2 kandinsky-2-2-combined kandinsky-3 kandinsky-5-text-to-image kolors
-    ldm-super-resolution ltx ltx-image-to-video lumina-2 marigold-depth marigold-normals pixart-alpha pixart-sigma
-    pixart-sigma-pag qwen-image qwen-image-edit qwen-image-edit-plus qwen-image-img2img qwen-image-inpaint sana sana-pag
-    stable-audio stable-cascade-prior stable-diffusion stable-diffusion-3 stable-diffusion-3-pag stable-diffusion-controlnet
-    stable-diffusion-controlnet-two stable-diffusion-latent-upscale stable-diffusion-pag stable-diffusion-upscale
-    stable-diffusion-xl stable-diffusion-xl-controlnet stable-diffusion-xl-pag stable-diffusion-xl-refiner
-    stable-video-diffusion wan-2.1-image-to-video wan-2.1-text-to-video wan-2.2-image-to-video wan-2.2-text-to-video z-image
-    """.split()
-)
+REQUIRED = """
+animate-diff audioldm2 aura-flow chroma cogvideox cogvideox-image-to-video consistency-model ddpm deepfloyd-if
+deepfloyd-if-super-resolution dit flux flux-2 flux-2-klein flux-controlnet flux-img2img hidream hunyuan-dit hunyuan-
+video hunyuan-video-image-to-video kandinsky kandinsky-2-2 kandinsky-2-2-combined kandinsky-3 kandinsky-5-text-to-
+image kolors ldm-super-resolution ltx ltx-image-to-video lumina-2 marigold-depth marigold-normals pixart-alpha
+pixart-sigma pixart-sigma-pag qwen-image qwen-image-edit qwen-image-edit-plus qwen-image-img2img qwen-image-inpaint
+sana sana-pag stable-audio stable-cascade-prior stable-diffusion stable-diffusion-3 stable-diffusion-3-pag stable-
+diffusion-controlnet stable-diffusion-controlnet-two stable-diffusion-latent-upscale stable-diffusion-pag stable-
+diffusion-upscale stable-diffusion-xl stable-diffusion-xl-controlnet stable-diffusion-xl-pag stable-diffusion-xl-
+refiner stable-video-diffusion wan-2.1-image-to-video wan-2.1-text-to-video wan-2.2-image-to-video wan-2.2-text-to-
+video z-image
+"""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -87,18 +86,19 @@ def assert_conforms(name: str, folder: Path, **arguments: Any) -> None:
         assert reason in report.placed_by_stock[component]
 
 
-@pytest.mark.parametrize("dtype", [None, torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_every_family_equals_stock_in_one_dtype(family: tuple[str, Path], dtype: torch.dtype | None) -> None:
-    assert_conforms(*family, **({} if dtype is None else {"dtype": dtype}))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_every_family_equals_stock_in_one_dtype(family: tuple[str, Path], dtype: torch.dtype) -> None:
+    assert_conforms(*family, dtype=dtype)
 
 
 def test_every_family_equals_stock_in_a_dtype_for_each_component(family: tuple[str, Path]) -> None:
     name, folder = family
-    names = models_of(warpload.DiffusionPipeline.from_pretrained(folder))
-    chosen = dict(zip(names, [torch.bfloat16, torch.float16, torch.float32] * len(names), strict=False))
+    names = sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
+    chosen = dict(zip(names, [torch.bfloat16, torch.float16] * len(names), strict=False))
+    last = {} if len(names) % 2 else {"default": torch.float16}
+    chosen.pop(names[-1])  # takes the default: float32 where there is none
 
-    assert_conforms(name, folder, dtype=chosen)
-    assert_conforms(name, folder, dtype={names[0]: torch.bfloat16, "default": torch.float16})
+    assert_conforms(name, folder, dtype={**chosen, **last})
 
 
 def test_every_family_equals_stock_where_it_is_sharded(family: tuple[str, Path], tmp_path: Path) -> None:
@@ -112,13 +112,12 @@ def test_every_family_equals_stock_as_a_variant(family: tuple[str, Path], tmp_pa
     name, folder = family
     DiffusionPipeline.from_pretrained(folder, dtype=torch.float16).save_pretrained(tmp_path, variant="fp16")
 
-    assert_conforms(name, tmp_path, variant="fp16", dtype=torch.float16)
     assert_conforms(name, tmp_path, variant="fp16")
 
 
 def test_every_family_is_there_that_can_be() -> None:
     """The required ones by name; of the others, only those that docs/compatibility.md excuses may be missing."""
-    assert FAMILIES.keys() | unavailable.keys() >= REQUIRED
+    assert FAMILIES.keys() | unavailable.keys() >= set(REQUIRED.split())
     pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
     if (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"]):
         assert set(unavailable.values()) <= {"needs torchvision"}

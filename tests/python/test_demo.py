@@ -192,7 +192,7 @@ def test_two_loads_have_equal_digests(tiny: Path, stock_digest: Digest) -> None:
     pipeline = load_stock(tiny)
     read_every_page(pipeline)
     assert differences(stock_digest, pipeline_digest(pipeline)) == []
-    assert "text_encoder.embeddings.position_ids" in stock_digest.tensors
+    assert any(name.endswith("embeddings.position_ids") for name in stock_digest.tensors)
     assert stock_digest.classes["scheduler"].endswith("EulerDiscreteScheduler")
 
 
