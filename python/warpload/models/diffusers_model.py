@@ -146,6 +146,7 @@ def _bind(
     for key, (store, name, is_parameter) in places.items():
         old, value = expected[key], tensors[sources[key]]
         if is_parameter:
-            store[name] = type(old)(value, requires_grad=old.requires_grad)
+            parameter_class: Any = type(old)
+            store[name] = parameter_class(value, requires_grad=old.requires_grad)
         else:
             store[name] = value
