@@ -95,6 +95,17 @@ class DiffusionPipeline(metaclass=_FacadeMeta):
         return load_pipeline(lambda: cls.stock, pretrained_model_name_or_path, kwargs)
 
 
+class _AutoPipeline(metaclass=_FacadeMeta):
+    """A class of diffusers that picks a pipeline for a task."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+        """Load a pipeline for the task; see ``DiffusionPipeline.from_pretrained``."""
+        from .pipelines.loading import load_pipeline
+
+        return load_pipeline(lambda: cls.stock, pretrained_model_or_path, kwargs)
+
+
 class _Loaded(metaclass=_FacadeMeta):
     """A class of diffusers whose loading methods go through the core."""
 
@@ -102,7 +113,9 @@ class _Loaded(metaclass=_FacadeMeta):
 @functools.cache
 def facade_of(name: str) -> type:
     """Return the class that stands for the diffusers class of that name."""
-    base, about = (DiffusionPipeline, "picks or is a pipeline") if names.is_pipeline(name) else (_Loaded, "is loaded")
-    text = f"``diffusers.{name}``, which {about} through the core; all else is diffusers' own."
+    base: type = _Loaded
+    if names.is_pipeline(name):
+        base = _AutoPipeline if name.startswith("AutoPipelineFor") else DiffusionPipeline
+    text = f"``diffusers.{name}``, loading through the core; all else is diffusers' own."
     facade: type = _FacadeMeta(name, (base,), {"__doc__": text, "__module__": "warpload"})
     return facade

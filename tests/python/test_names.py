@@ -121,3 +121,18 @@ def test_a_subclass_of_a_facade_is_one_of_diffusers(saved: Saved) -> None:
 def test_facades_construct_diffusers_objects() -> None:
     assert type(warpload.DDIMScheduler(num_train_timesteps=10)) is diffusers.DDIMScheduler
     assert type(warpload.VaeImageProcessor()) is diffusers.VaeImageProcessor
+
+
+def test_the_source_may_be_given_by_the_name_that_stock_has_for_it(saved: Saved) -> None:
+    folder = str(saved("stable-diffusion"))
+    file = f"{folder}/vae/diffusion_pytorch_model.safetensors"
+
+    pipeline = warpload.StableDiffusionPipeline.from_pretrained(pretrained_model_name_or_path=folder)
+    picked = warpload.AutoPipelineForText2Image.from_pretrained(pretrained_model_or_path=folder)
+    model = warpload.AutoModel.from_pretrained(pretrained_model_or_path=folder, subfolder="vae")
+    single = warpload.AutoencoderKL.from_single_file(
+        pretrained_model_link_or_path_or_dict=file, config=folder, subfolder="vae"
+    )
+
+    assert type(pipeline) is type(picked) is diffusers.StableDiffusionPipeline
+    assert type(model) is type(single) is diffusers.AutoencoderKL

@@ -241,3 +241,11 @@ def test_an_optional_component_given_as_an_argument_is_taken(saved: Saved) -> No
 
     for pipeline_class in (warpload.DiffusionPipeline, warpload.WanPipeline):
         assert pipeline_class.from_pretrained(folder, transformer=transformer).transformer is transformer
+
+
+def test_an_optional_component_given_as_none_fares_as_with_stock(saved: Saved) -> None:
+    """Called on DiffusionPipeline, stock loads it all the same."""
+    for pipeline_class in ("DiffusionPipeline", "WanPipeline"):
+        ours, stock = load_both(saved("wan"), pipeline_class, transformer=None)
+
+        assert_same_pipeline(ours, stock)

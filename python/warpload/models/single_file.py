@@ -14,21 +14,25 @@ from .batch import LoadBatch
 
 Function = Callable[..., Any]
 
+# What pipelines and models call their first argument.
+_SOURCES = ("pretrained_model_link_or_path", "pretrained_model_link_or_path_or_dict")
+
 
 def from_single_file(original: Function) -> Function:
     """Wrap ``from_single_file`` of diffusers' pipelines and models."""
 
     @functools.wraps(original)
-    def load(cls: Any, pretrained_model_link_or_path: Any = None, *args: Any, **kwargs: Any) -> Any:
-        stock = functools.partial(original, cls, pretrained_model_link_or_path, *args, **kwargs)
+    def load(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        stock = functools.partial(original, cls, *args, **kwargs)
         if not hooks.active() or batches.current.get() is not None:  # a model of the pipeline being loaded
             return stock()
-        return _load(cls, pretrained_model_link_or_path, kwargs, stock)
+        source = args[0] if args else next((kwargs[name] for name in _SOURCES if name in kwargs), None)
+        return _load(source, kwargs, stock)
 
     return load
 
 
-def _load(cls: Any, source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
+def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     named = isinstance(source, str) or hasattr(source, "__fspath__")
     report = LoadReport(str(source) if named else "a dictionary of tensors")
     remember(report)

@@ -9,6 +9,7 @@ the bytes under way in this load's batch.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -119,21 +120,18 @@ class _PipelineLoad:
 
     def __enter__(self) -> _PipelineLoad:
         remember(self.report)  # of a load that fails it tells how far it came
-        self._collector = collector.suspended()
-        self._collector.__enter__()
-        try:
+        with contextlib.ExitStack() as cleanup:
+            cleanup.enter_context(collector.suspended())
+            cleanup.callback(self.batch.close)
             if _is_folder(self.source):
                 self._begin(os.fspath(self.source))
             elif self.cached is not None:
                 self._begin(str(self.cached))
-        except BaseException:
-            self.__exit__()
-            raise
+            self._cleanup = cleanup.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.batch.close()
-        self._collector.__exit__(None, None, None)
+        self._cleanup.close()
 
     def run(self, original: Function, cls: Any, kwargs: dict[str, Any]) -> Any:
         """Let stock load, with the models from the batch.
@@ -193,11 +191,12 @@ class _PipelineLoad:
         index = None if self.folder is None else folders.read_model_index(Path(self.folder))
         if cls is not DiffusionPipeline or index is None or not isinstance(index.get("_class_name"), str):
             return cls
-        if self.kwargs.get("custom_pipeline") is not None or index.keys().isdisjoint(self.kwargs):
+        given = {name for name in index if self.kwargs.get(name) is not None}
+        if self.kwargs.get("custom_pipeline") is not None or not given:
             return cls
         own = _get_pipeline_class(cls, config=index)
         inherited = own.from_pretrained.__func__ is cls.from_pretrained.__func__
-        return own if inherited and not set(own._optional_components).isdisjoint(self.kwargs) else cls
+        return own if inherited and not given.isdisjoint(own._optional_components) else cls
 
     # -- bytes -------------------------------------------------------------------------------------------------------
 
@@ -247,7 +246,7 @@ _loading: ContextVar[_PipelineLoad | None] = ContextVar("warpload_pipeline", def
 
 
 def _is_of_diffusers(component: Component) -> bool:
-    # A model in a pipeline's own module may be either library's; only diffusers writes its class into the configuration.
+    # A model in a pipeline's own module may be either library's; only diffusers writes its class into the settings.
     return component.library == "diffusers" or "_class_name" in files.read_config(component.folder)
 
 
