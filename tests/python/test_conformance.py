@@ -49,12 +49,24 @@ wan-2.1-image-to-video wan-2.1-text-to-video wan-2.2-image-to-video wan-2.2-text
 """
 
 
+def is_pinned() -> bool:
+    """Tell whether the libraries are those that the families were written with."""
+    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    return (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"])
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Return a family's name and the folder of its pipeline in float32, which the next family's replaces."""
     name = request.param
     folder = tmp_path_factory.mktemp("family") / name
-    FAMILIES[name]().save_pretrained(folder)
+    try:
+        pipeline = FAMILIES[name]()
+    except (AttributeError, ImportError, RuntimeError) as error:
+        if is_pinned():
+            raise
+        pytest.skip(f"these versions of the libraries lack a class of {name}: {error}")
+    pipeline.save_pretrained(folder)
     DiffusionPipeline.from_pretrained(folder)  # what the libraries say only once in a process is said here
     yield name, folder
     shutil.rmtree(folder)
@@ -149,7 +161,6 @@ def test_every_family_equals_stock_as_a_variant(family: tuple[str, Path], tmp_pa
 def test_every_family_is_there_that_can_be() -> None:
     """The required ones by name; of the others, only those that docs/compatibility.md excuses may be missing."""
     assert FAMILIES.keys() | unavailable.keys() >= set(REQUIRED.split())
-    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
-    if (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"]):
+    if is_pinned():
         assert set(unavailable.values()) <= {"needs torchvision"}
         assert len(FAMILIES) >= 330

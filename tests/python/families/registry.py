@@ -42,6 +42,6 @@ def families_by_name() -> dict[str, Builder]:
     for module in pkgutil.iter_modules(families.__path__):
         try:
             importlib.import_module(f"families.{module.name}")
-        except ImportError as error:  # an older diffusers or transformers lacks one of its classes
+        except (ImportError, RuntimeError) as error:  # an older diffusers or transformers lacks one of its classes
             unavailable[module.name] = str(error)
     return dict(sorted(_builders.items()))
