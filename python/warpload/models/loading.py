@@ -116,9 +116,9 @@ class _Call:
         """Return the arguments that are not in the list."""
         return {name: value for name, value in self.kwargs.items() if name not in known}
 
-    def claim(self, batch: LoadBatch, path: Path | None, code: str | None) -> ModelWeights:
+    def claim(self, batch: LoadBatch, folder: Path, path: Path | None, code: str | None) -> ModelWeights:
         if path is None:
-            raise NotNativeError("no safetensors")
+            raise NotNativeError(_why_none(folder))
         if not os.path.isdir(self.source) and not files.shards_are_there(path):
             raise NotNativeError("not in the cache yet")
         return batch.claim(self.label, path, code)
@@ -159,7 +159,7 @@ class _DiffusersCall(_Call):
         if files.read_config(folder).get("quantization_config") is not None:
             raise NotNativeError("quantised checkpoint", readable=False)
         path = files.find_diffusers_weights(folder, self.kwargs.get("variant"))
-        weights = self.claim(batch, path, "F32" if dtype is None else code_of(dtype))
+        weights = self.claim(batch, folder, path, "F32" if dtype is None else code_of(dtype))
         with _forgotten_if_refused(batch, weights):
             model = diffusers_model.build(self.cls, folder, dtype, self.others(self._KNOWN), weights)
         model.register_to_config(_name_or_path=self.source)
@@ -216,12 +216,17 @@ class _TransformersCall(_Call):
         dtype, folder = self.dtype(), self.folder()
         path = files.find_transformers_weights(folder, self.kwargs.get("variant"))
         code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
-        weights = self.claim(batch, path, code)
+        weights = self.claim(batch, folder, path, code)
         settings = {"config": config, "device_map": device_map}
         with _forgotten_if_refused(batch, weights):
             model = transformers_model.build(self.cls, folder, str(self.source), dtype, settings, weights)
         batch.report.bytes += weights.checkpoint.nbytes
         return model
+
+
+def _why_none(folder: Path) -> str:
+    found = next(folder.glob("*.safetensors"), None)
+    return "no safetensors" if found is None else f"weight files in another spelling, such as {found.name}"
 
 
 @contextlib.contextmanager
