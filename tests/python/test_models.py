@@ -164,6 +164,7 @@ def test_transformers_own_classes_equal_stock(source: str, dtype: torch.dtype | 
         {"device_map": "auto"},
         {"key_mapping": {"^transformer": "transformer"}},
         {"disable_mmap": True},
+        {"trust_remote_code": True},
     ],
     ids=str,
 )

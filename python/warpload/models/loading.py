@@ -188,7 +188,7 @@ class _TransformersCall(_Call):
             "quantization_config",
             "subfolder",
             "torch_dtype",
-            "trust_remote_code",  # the class is there: its code has been trusted before
+            "trust_remote_code",  # where it is trusted, the repository may have code for generating
             "use_safetensors",
             "variant",
             "weights_only",
@@ -202,7 +202,7 @@ class _TransformersCall(_Call):
 
         if self.kwargs.get("quantization_config") is not None:
             raise NotNativeError("quantization_config", readable=False)
-        self.refuse(use_safetensors=True)
+        self.refuse(use_safetensors=True, trust_remote_code=False)
         if others := self.others(self._KNOWN):
             raise NotNativeError(f"{next(iter(others))} is given")
         config = self.kwargs.get("config")
