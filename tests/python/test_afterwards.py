@@ -71,10 +71,20 @@ def test_a_compiled_model_computes_the_same(pair: tuple[DiffusionPipeline, Diffu
 
 def test_groups_of_layers_are_offloaded(pair: tuple[DiffusionPipeline, DiffusionPipeline]) -> None:
     cpu = torch.device("cpu")
-    for pipeline in pair:
+
+    def enable(pipeline: DiffusionPipeline) -> None:
         pipeline.unet.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type="leaf_level")
 
-    assert torch.equal(*map(image, pair))
+    ours, stock = pair
+    try:
+        enable(stock)
+    except AttributeError:  # diffusers 0.40 wants an accelerator for it
+        with pytest.raises(AttributeError):
+            enable(ours)
+        return
+    enable(ours)
+
+    assert torch.equal(image(ours), image(stock))
 
 
 def test_a_pipeline_can_be_pickled_and_copied(pair: tuple[DiffusionPipeline, DiffusionPipeline]) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text(encoding="utf-8")
 
-# Arguments that stock still accepts and makes nothing of, or that only concern how code is fetched.
-SILENT = {"custom_revision", "use_onnx"}
+# Arguments that stock still accepts and makes nothing of, that only concern how code is fetched, or that only older
+# versions have.
+SILENT = {"custom_revision", "use_onnx", "dduf_entries", "dduf_file"}
 
 
 @pytest.mark.parametrize("cls", [diffusers.DiffusionPipeline, diffusers.ModelMixin])

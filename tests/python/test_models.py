@@ -163,7 +163,7 @@ def test_transformers_own_classes_equal_stock(source: str, dtype: torch.dtype | 
         {"device_map": "cpu"},
         {"device_map": "auto"},
         {"key_mapping": {"^transformer": "transformer"}},
-        {"disable_mmap": True},
+        {"weights_only": False},
         {"trust_remote_code": True},
     ],
     ids=str,

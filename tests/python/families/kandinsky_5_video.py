@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import diffusers
 from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Kandinsky5I2IPipeline,
@@ -11,14 +12,6 @@ from diffusers import (
     Kandinsky5T2IPipeline,
     Kandinsky5T2VPipeline,
     Kandinsky5Transformer3DModel,
-    Kandinsky6SRLatentUpscalerBank,
-    Kandinsky6SRPipeline,
-    Kandinsky6SRTransformer3DModel,
-    Kandinsky6SRVAE,
-    Kandinsky6TI2VAPipeline,
-    Kandinsky6Transformer3DModel,
-    MMAudioVAE,
-    MMAudioVocoder,
     PiflowScheduler,
 )
 
@@ -79,8 +72,8 @@ def kandinsky_5_image_to_image() -> Kandinsky5I2IPipeline:
 
 
 @family("kandinsky-6-video-with-sound")
-def kandinsky_6_video_with_sound() -> Kandinsky6TI2VAPipeline:
-    sounding = Kandinsky6Transformer3DModel(
+def kandinsky_6_video_with_sound() -> diffusers.Kandinsky6TI2VAPipeline:
+    sounding = diffusers.Kandinsky6Transformer3DModel(
         **COMMON,
         in_audio_dim=4,
         out_audio_dim=4,
@@ -89,8 +82,10 @@ def kandinsky_6_video_with_sound() -> Kandinsky6TI2VAPipeline:
         ff_dim_a=8,
         axes_dims_a=(2, 2, 4),
     )
-    audio_vae = MMAudioVAE(mel_bins=8, latent_channels=4, hidden_channels=8, channel_multipliers=(1, 2), n_fft=32)
-    vocoder = MMAudioVocoder(
+    audio_vae = diffusers.MMAudioVAE(
+        mel_bins=8, latent_channels=4, hidden_channels=8, channel_multipliers=(1, 2), n_fft=32
+    )
+    vocoder = diffusers.MMAudioVocoder(
         num_mels=8,
         upsample_initial_channel=8,
         upsample_rates=(2, 2),
@@ -99,7 +94,7 @@ def kandinsky_6_video_with_sound() -> Kandinsky6TI2VAPipeline:
         resblock_dilation_sizes=((1, 3),),
     )
     parts = {**text_parts(), "tokenizer": vision_language_models.qwen2_5_vl_processor()}
-    return Kandinsky6TI2VAPipeline(
+    return diffusers.Kandinsky6TI2VAPipeline(
         **parts,
         vae=video_models.hunyuan_video_vae(),
         transformer=randomised(sounding, seed=51),
@@ -109,8 +104,8 @@ def kandinsky_6_video_with_sound() -> Kandinsky6TI2VAPipeline:
 
 
 @family("kandinsky-6-super-resolution")
-def kandinsky_6_super_resolution() -> Kandinsky6SRPipeline:
-    upscaling = Kandinsky6SRTransformer3DModel(
+def kandinsky_6_super_resolution() -> diffusers.Kandinsky6SRPipeline:
+    upscaling = diffusers.Kandinsky6SRTransformer3DModel(
         in_visual_dim=4,
         out_visual_dim=8,
         time_dim=8,
@@ -119,13 +114,13 @@ def kandinsky_6_super_resolution() -> Kandinsky6SRPipeline:
         num_visual_blocks=1,
         axes_dims=(2, 2, 4),
     )
-    vae = Kandinsky6SRVAE(
+    vae = diffusers.Kandinsky6SRVAE(
         latent_channels=4,
         encoder_block_out_channels=(8, 8),
         decoder_block_out_channels=(8, 8),
         layers_per_block=1,
     )
-    upscaler = Kandinsky6SRLatentUpscalerBank(
+    upscaler = diffusers.Kandinsky6SRLatentUpscalerBank(
         in_channels=4,
         stage_channels=(8, 8, 8),
         num_pre_blocks=1,
@@ -133,7 +128,7 @@ def kandinsky_6_super_resolution() -> Kandinsky6SRPipeline:
         num_post_blocks=1,
         num_x2_adapter_blocks=1,
     )
-    return Kandinsky6SRPipeline(
+    return diffusers.Kandinsky6SRPipeline(
         transformer=randomised(upscaling, seed=51),
         vae=randomised(vae, seed=52),
         scheduler=PiflowScheduler(),

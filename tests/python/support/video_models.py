@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import transformers
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     AutoencoderKLLTXVideo,
@@ -16,10 +17,6 @@ from diffusers.models.modeling_utils import ModelMixin
 from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
-    Gemma4Config,
-    Gemma4ForConditionalGeneration,
-    Gemma4UnifiedConfig,
-    Gemma4UnifiedForConditionalGeneration,
     Qwen2_5_VLTextConfig,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
@@ -198,7 +195,7 @@ def gemma4_text_settings() -> dict[str, Any]:
     }
 
 
-def gemma4(seed: int = 42) -> Gemma4ForConditionalGeneration:
+def gemma4(seed: int = 42) -> transformers.Gemma4ForConditionalGeneration:
     """Return a model with embeddings of their own for each of its layers."""
     vision = {
         "hidden_size": 8,
@@ -210,10 +207,10 @@ def gemma4(seed: int = 42) -> Gemma4ForConditionalGeneration:
         "patch_size": 4,
         "position_embedding_size": 16,
     }
-    config = Gemma4Config(text_config=gemma4_text_settings(), vision_config=vision)
-    return randomised(Gemma4ForConditionalGeneration(config), seed)
+    config = transformers.Gemma4Config(text_config=gemma4_text_settings(), vision_config=vision)
+    return randomised(transformers.Gemma4ForConditionalGeneration(config), seed)
 
 
-def gemma4_unified(seed: int = 43) -> Gemma4UnifiedForConditionalGeneration:
-    config = Gemma4UnifiedConfig(text_config=gemma4_text_settings())
-    return randomised(Gemma4UnifiedForConditionalGeneration(config), seed)
+def gemma4_unified(seed: int = 43) -> transformers.Gemma4UnifiedForConditionalGeneration:
+    config = transformers.Gemma4UnifiedConfig(text_config=gemma4_text_settings())
+    return randomised(transformers.Gemma4UnifiedForConditionalGeneration(config), seed)
