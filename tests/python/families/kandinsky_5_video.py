@@ -12,7 +12,6 @@ from diffusers import (
     Kandinsky5T2IPipeline,
     Kandinsky5T2VPipeline,
     Kandinsky5Transformer3DModel,
-    PiflowScheduler,
 )
 
 from support import models, video_models, vision_language_models
@@ -131,6 +130,6 @@ def kandinsky_6_super_resolution() -> diffusers.Kandinsky6SRPipeline:
     return diffusers.Kandinsky6SRPipeline(
         transformer=randomised(upscaling, seed=51),
         vae=randomised(vae, seed=52),
-        scheduler=PiflowScheduler(),
+        scheduler=diffusers.PiflowScheduler(),
         latent_upscaler=randomised(upscaler, seed=53),
     )
