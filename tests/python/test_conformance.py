@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import pytest
 import torch
-import transformers
 from diffusers import DiffusionPipeline
 
 import warpload
 from families.registry import families_by_name, unavailable
 from support.compare import assert_same_pipeline
+from support.versions import is_pinned
 
 FAMILIES = families_by_name()
 
@@ -32,8 +31,6 @@ PLACED_BY_STOCK = {
     "z-image-controlnet-inpaint": {"controlnet": "unexpected keys"},
 }
 
-
-CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 REQUIRED = """
 animate-diff audioldm2 aura-flow chroma cogvideox cogvideox-image-to-video consistency-model ddpm deepfloyd-if
@@ -47,12 +44,6 @@ stable-diffusion-latent-upscale stable-diffusion-pag stable-diffusion-upscale st
 stable-diffusion-xl-controlnet stable-diffusion-xl-pag stable-diffusion-xl-refiner stable-video-diffusion
 wan-2.1-image-to-video wan-2.1-text-to-video wan-2.2-image-to-video wan-2.2-text-to-video z-image
 """
-
-
-def is_pinned() -> bool:
-    """Tell whether the libraries are those that the families were written with."""
-    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
-    return (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"])
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -16,7 +16,7 @@ from families.registry import families_by_name
 from support import checkpoints
 from support.compare import assert_same_pipeline
 from support.pipelines import DTYPES
-from test_conformance import is_pinned
+from support.versions import is_pinned
 
 
 def other_qwen_2_5_vl(name: str) -> str:

@@ -14,7 +14,7 @@ import warpload
 from support.pipelines import Saved
 from support.processes import run_python
 from support.stub import STUB, stub_text
-from test_conformance import is_pinned
+from support.versions import is_pinned
 from warpload import names
 
 
