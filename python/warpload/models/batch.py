@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import engine
+from .. import collector, engine
 from ..errors import WarploadError
-from ..report import LoadReport
+from ..report import LoadReport, remember
 from .weights import ModelWeights
 
 
@@ -113,3 +114,20 @@ class LoadBatch:
 
 # The batch that models loaded on this thread belong to; None where each is loaded by itself.
 current: ContextVar[LoadBatch | None] = ContextVar("warpload_batch", default=None)
+
+
+@contextlib.contextmanager
+def batch_of_its_own(source: str, *, zero_copy: bool = True) -> Iterator[LoadBatch]:
+    """Make a batch, with its report, of what is loaded inside the block; at its end all bytes have arrived."""
+    report = LoadReport(source)
+    remember(report)
+    batch = LoadBatch(report, zero_copy=zero_copy)
+    token = current.set(batch)
+    try:
+        with collector.suspended(), report.stage("load"):
+            yield batch
+            with report.stage("wait"):
+                batch.wait()
+    finally:
+        current.reset(token)
+        batch.close()

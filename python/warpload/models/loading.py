@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import collector, hooks, hub
+from .. import hooks, hub
 from ..dtypes import code_of
-from ..report import LoadReport, remember
+from ..report import LoadReport
 from . import batch as batches
 from . import files, reader
 from .batch import LoadBatch
@@ -273,19 +273,9 @@ def _load(call: _Call, stock: Function) -> Any:
     batch = batches.current.get()
     if batch is not None:
         return _load_in(batch, call, stock)
-    report = LoadReport(str(call.source))
-    remember(report)
-    batch = LoadBatch(report, zero_copy=not call.kwargs.get("disable_mmap", False))
-    token = batches.current.set(batch)
-    try:
-        with collector.suspended(), report.stage("load"):
-            model = _load_in(batch, call, stock)
-            with report.stage("wait"):
-                batch.wait()
-            return model
-    finally:
-        batches.current.reset(token)
-        batch.close()
+    zero_copy = not call.kwargs.get("disable_mmap", False)
+    with batches.batch_of_its_own(str(call.source), zero_copy=zero_copy) as batch:
+        return _load_in(batch, call, stock)
 
 
 def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:

@@ -37,9 +37,10 @@ _paused: ContextVar[bool] = ContextVar("warpload_reading_paused", default=False)
 @contextlib.contextmanager
 def reading() -> Iterator[Reading]:
     """Count what the core reads for stock inside the block."""
-    token = _reading.set(Reading())
+    seen = Reading()
+    token = _reading.set(seen)
     try:
-        yield _reading.get() or Reading()
+        yield seen
     finally:
         _reading.reset(token)
 

@@ -6,11 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .. import collector, hooks
-from ..report import LoadReport, remember
+from .. import hooks
 from . import batch as batches
 from . import reader
-from .batch import LoadBatch
 
 Function = Callable[..., Any]
 
@@ -34,17 +32,10 @@ def from_single_file(original: Function) -> Function:
 
 def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     named = isinstance(source, str) or hasattr(source, "__fspath__")
-    report = LoadReport(str(source) if named else "a dictionary of tensors")
-    remember(report)
-    batch = LoadBatch(report)
-    token = batches.current.set(batch)
-    try:
-        with collector.suspended(), report.stage("load"), reader.reading() as seen:
-            loaded = stock()
-        batch.wait()
-    finally:
-        batches.current.reset(token)
-        batch.close()
+    label = str(source) if named else "a dictionary of tensors"
+    with batches.batch_of_its_own(label) as batch, reader.reading() as seen:
+        loaded = stock()
+    report = batch.report
     report.bytes += seen.bytes
     for name in _models(loaded, kwargs):
         if name not in report.components:
