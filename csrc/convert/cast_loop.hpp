@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "convert/bf16_nan.hpp"
 #include "convert/cast.hpp"
 #include "convert/cast_tables.hpp"
 #include "warpload/dtype.hpp"
@@ -33,15 +34,6 @@ template <>
 inline constexpr std::size_t kElementBytes<DType::f8_e4m3> = 1;
 template <>
 inline constexpr std::size_t kElementBytes<DType::f8_e5m2> = 1;
-
-// torch has two ways to round to bf16, and they write NaN differently: from fp32 and fp64 its vector code
-// sets all bits; from the narrower types each element becomes the canonical quiet NaN.
-template <DType kSource>
-inline constexpr std::uint16_t kBf16NanBits = 0x7fc0U;
-template <>
-inline constexpr std::uint16_t kBf16NanBits<DType::f32> = 0xffffU;
-template <>
-inline constexpr std::uint16_t kBf16NanBits<DType::f64> = 0xffffU;
 
 template <class Lanes, DType kSource, DType kDestination>
 void cast_elements(const std::byte* source, std::byte* destination, std::size_t count) noexcept {

@@ -1,7 +1,7 @@
 // Casts in plain C++, one element at a time: for processors without the vector instructions, and for the
 // tests to hold the vector code against.
+#include "convert/cast_element.hpp"
 #include "convert/cast_loop.hpp"
-#include "convert/elements.hpp"
 
 namespace warpload::convert_internal {
 namespace {
@@ -24,34 +24,12 @@ struct ScalarLanes {
 
   template <DType kSource>
   static Floats load(const std::byte* source) noexcept {
-    if constexpr (kSource == DType::f16) {
-      return elements::fp32_from_fp16(read_bits<std::uint16_t>(source));
-    } else if constexpr (kSource == DType::bf16) {
-      return elements::fp32_from_bf16(read_bits<std::uint16_t>(source));
-    } else if constexpr (kSource == DType::f32) {
-      return read_bits<std::uint32_t>(source);
-    } else if constexpr (kSource == DType::f64) {
-      return elements::fp32_from_fp64(read_bits<std::uint64_t>(source));
-    } else if constexpr (kSource == DType::f8_e4m3) {
-      return elements::fp32_from_fp8_e4m3(read_bits<std::uint8_t>(source));
-    } else {
-      static_assert(kSource == DType::f8_e5m2);
-      return elements::fp32_from_fp8_e5m2(read_bits<std::uint8_t>(source));
-    }
+    return elements::to_fp32<kSource>(read_bits<elements::Bits<kSource>>(source));
   }
 
   template <DType kDestination, std::uint16_t kNanBits>
   static void store(std::byte* destination, Floats bits) noexcept {
-    if constexpr (kDestination == DType::f16) {
-      write_bits(destination, elements::fp16_from_fp32(bits));
-    } else if constexpr (kDestination == DType::bf16) {
-      write_bits(destination, elements::bf16_from_fp32(bits, kNanBits));
-    } else if constexpr (kDestination == DType::f32) {
-      write_bits(destination, bits);
-    } else {
-      static_assert(kDestination == DType::f64);
-      write_bits(destination, elements::fp64_from_fp32(bits));
-    }
+    write_bits(destination, elements::from_fp32<kDestination, kNanBits>(bits));
   }
 };
 

@@ -1,13 +1,15 @@
 // Casts of a single element, in plain C++ on bit patterns: the definition of right that every faster path
 // must meet.
 //
-// Bit patterns (not float objects) travel between the steps, so that no signalling NaN changes on the way
-// unless a step says so. Everything is constexpr. Include this only where no special instruction set is
-// compiled for: inline functions of a file compiled with -mavx512f could otherwise be the ones that the
-// linker keeps for every file.
+// Bit patterns (not float objects) travel between the steps, and the steps are integer arithmetic, so that no
+// NaN changes on the way unless a step says so and every machine gives the same bits: a GPU's own conversions
+// would replace each NaN by its canonical one. Everything is constexpr, which is how nvcc lets device code call
+// it, and C++17, which every nvcc knows.
+//
+// Include this only where no special instruction set is compiled for: inline functions of a file compiled with
+// -mavx512f could otherwise be the ones that the linker keeps for every file.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 namespace warpload::elements {
@@ -17,17 +19,30 @@ inline constexpr std::uint32_t kFp32MagnitudeMask = 0x7fffffffU;
 inline constexpr std::uint32_t kFp32QuietNan = 0x7fc00000U;
 inline constexpr unsigned kFp32MantissaBits = 23;
 inline constexpr int kFp32Bias = 127;
+inline constexpr std::uint64_t kFp64ExponentMask = 0x7ff0000000000000U;
+inline constexpr std::uint64_t kFp64MagnitudeMask = 0x7fffffffffffffffU;
+inline constexpr std::uint64_t kFp64QuietNan = 0x7ff8000000000000U;
+inline constexpr unsigned kFp64MantissaBits = 52;
+inline constexpr unsigned kFp64ExtraMantissaBits = kFp64MantissaBits - kFp32MantissaBits;
+inline constexpr std::uint64_t kFp64Rebias = 0x3800000000000000U;  // (1023 - 127) as an exponent of fp64
 
 [[nodiscard]] constexpr bool is_fp32_nan(std::uint32_t bits) noexcept {
   return (bits & kFp32MagnitudeMask) > kFp32ExponentMask;
 }
 
-// value / 2^shift to the nearest integer, ties to even. 1 <= shift <= 31, and value + 2^(shift-1) fits 32
-// bits.
-[[nodiscard]] constexpr std::uint32_t shift_right_to_nearest_even(std::uint32_t value, unsigned shift) noexcept {
-  const std::uint32_t just_under_half = (1U << (shift - 1U)) - 1U;
-  const std::uint32_t odd = (value >> shift) & 1U;
+// value / 2^shift to the nearest integer, ties to even. 1 <= shift, less than the bits of Unsigned, which
+// value + 2^(shift-1) fits.
+template <class Unsigned>
+[[nodiscard]] constexpr Unsigned shift_right_to_nearest_even(Unsigned value, unsigned shift) noexcept {
+  const Unsigned just_under_half = (Unsigned{1} << (shift - 1U)) - 1U;
+  const Unsigned odd = (value >> shift) & 1U;
   return (value + just_under_half + odd) >> shift;
+}
+
+// How far the mantissa of a subnormal number (not zero) moves left for its leading one to stand where the
+// implicit one of a normal number does.
+[[nodiscard]] constexpr int shift_to_normal(std::uint32_t mantissa, unsigned mantissa_bits) noexcept {
+  return __builtin_clz(mantissa) - static_cast<int>(31U - mantissa_bits);
 }
 
 // The fp32 pattern of a sign-exponent-mantissa number with an IEEE bias, every exponent taken as finite
@@ -40,8 +55,7 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
   std::uint32_t mantissa = bits & ((1U << kMantissaBits) - 1U);
   if (exponent == 0) {
     if (mantissa == 0) return sign << 31U;
-    // Subnormal: move the leading one to where the implicit one of a normal number stands.
-    const int shift = std::countl_zero(mantissa) - static_cast<int>(31U - kMantissaBits);
+    const int shift = shift_to_normal(mantissa, kMantissaBits);
     mantissa = (mantissa << shift) & ((1U << kMantissaBits) - 1U);
     exponent = 1 - shift;
   }
@@ -75,9 +89,27 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
   return expand_finite<4, 3>(bits);
 }
 
-// fp64 to fp32: nearest, ties to even; a NaN becomes quiet and keeps sign and upper payload bits.
+// fp64 to fp32 as CVTSD2SS does it: nearest, ties to even; a NaN becomes quiet, keeps sign and upper payload
+// bits.
 [[nodiscard]] constexpr std::uint32_t fp32_from_fp64(std::uint64_t bits) noexcept {
-  return std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
+  constexpr std::uint64_t kSmallestNormal = 0x3810000000000000U;  // 2^-126
+  constexpr std::uint64_t kBeyondLargest = 0x47f0000000000000U;   // 2^128; the largest numbers below round up to it
+  constexpr std::uint64_t kRoundsToZero = 0x3690000000000000U;    // 2^-150, midway from zero to the smallest subnormal
+  constexpr std::uint64_t kImplicitOne = std::uint64_t{1} << kFp64MantissaBits;
+  const std::uint64_t magnitude = bits & kFp64MagnitudeMask;
+  std::uint64_t result = 0;
+  if (magnitude > kFp64ExponentMask) {
+    result = kFp32QuietNan | ((magnitude >> kFp64ExtraMantissaBits) & 0x3fffffU);
+  } else if (magnitude >= kBeyondLargest) {
+    result = kFp32ExponentMask;
+  } else if (magnitude >= kSmallestNormal) {
+    result = shift_right_to_nearest_even(magnitude - kFp64Rebias, kFp64ExtraMantissaBits);
+  } else if (magnitude > kRoundsToZero) {
+    const std::uint64_t significand = (magnitude & (kImplicitOne - 1U)) | kImplicitOne;
+    const auto exponent = static_cast<unsigned>(magnitude >> kFp64MantissaBits);
+    result = shift_right_to_nearest_even(significand, 926U - exponent);
+  }
+  return static_cast<std::uint32_t>((bits & ~kFp64MagnitudeMask) >> 32U | result);
 }
 
 // fp32 to fp16 as VCVTPS2PH does it: nearest, ties to even; a NaN becomes quiet, keeps sign and upper payload
@@ -113,9 +145,19 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
   return static_cast<std::uint16_t>((bits + rounding) >> 16U);
 }
 
-// fp32 to fp64: exact; a NaN becomes quiet and keeps sign and payload.
+// fp32 to fp64 as CVTSS2SD does it: exact; a NaN becomes quiet and keeps sign and payload.
 [[nodiscard]] constexpr std::uint64_t fp64_from_fp32(std::uint32_t bits) noexcept {
-  return std::bit_cast<std::uint64_t>(static_cast<double>(std::bit_cast<float>(bits)));
+  const std::uint64_t sign = static_cast<std::uint64_t>(bits & ~kFp32MagnitudeMask) << 32U;
+  const std::uint32_t magnitude = bits & kFp32MagnitudeMask;
+  if (magnitude == 0) return sign;
+  const std::uint64_t wide = static_cast<std::uint64_t>(magnitude) << kFp64ExtraMantissaBits;
+  if (magnitude >= kFp32ExponentMask) {
+    return sign | wide | (magnitude == kFp32ExponentMask ? kFp64ExponentMask : kFp64QuietNan);
+  }
+  if (magnitude >> kFp32MantissaBits != 0) return sign | (wide + kFp64Rebias);
+  // Subnormal: moved left, the leading one is a biased exponent of 1, and each place moved takes one off.
+  const auto shift = static_cast<unsigned>(shift_to_normal(magnitude, kFp32MantissaBits));
+  return sign | ((wide << shift) + kFp64Rebias - (static_cast<std::uint64_t>(shift) << kFp64MantissaBits));
 }
 
 }  // namespace warpload::elements
