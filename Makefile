@@ -16,7 +16,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint $(CONSTRAINTS)
 SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
-CXX_FILES := $(shell find csrc tests benchmarks -name '*.cpp' -o -name '*.hpp')
+CXX_FILES := $(shell find csrc tests benchmarks -name '*.cpp' -o -name '*.hpp' -o -name '*.cu')
 
 .PHONY: demo test test-cpp test-python test-oldest sanitize lint format googletest clean
 
