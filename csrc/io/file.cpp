@@ -89,10 +89,14 @@ UniqueFd open_descriptor(const std::filesystem::path& path) {
 
 }  // namespace
 
-File::File(UniqueFd fd, std::string path, std::uint64_t size) noexcept
-    : fd_(std::move(fd)), path_(std::move(path)), size_(size) {}
+File::File(UniqueFd fd, std::string path, std::uint64_t size, DirectCalls calls)
+    : fd_(std::move(fd)),
+      path_(std::move(path)),
+      size_(size),
+      residency_(fd_.get(), size_),
+      direct_(fd_.get(), size_, std::move(calls)) {}
 
-std::shared_ptr<const File> File::open(const std::filesystem::path& path) {
+std::shared_ptr<const File> File::open(const std::filesystem::path& path, DirectCalls calls) {
   UniqueFd fd = open_descriptor(path);
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) {
@@ -108,7 +112,7 @@ std::shared_ptr<const File> File::open(const std::filesystem::path& path) {
     refuse_call("set to blocking reads", path, errno);
   }
   return std::shared_ptr<const File>(
-      new File(std::move(fd), path.string(), static_cast<std::uint64_t>(status.st_size)));
+      new File(std::move(fd), path.string(), static_cast<std::uint64_t>(status.st_size), std::move(calls)));
 }
 
 void File::read_exact(std::uint64_t offset, std::span<std::byte> destination) const {

@@ -26,8 +26,16 @@ struct SegmentRequest {
   bool zero_copy = true;  // a tensor that is not cast, and lies aligned, becomes a view of the file's private mapping
 };
 
+// How files are read. Bytes that are in the page cache come from there fastest; bytes that are not come faster past it.
+enum class DirectIo {
+  kAuto,    // by what is in the page cache, range by range
+  kNever,   // always through the page cache
+  kAlways,  // past it wherever the file system allows, whatever it holds; for tests and measurements
+};
+
 struct LoaderOptions {
   unsigned threads = 0;  // workers; 0 takes the processors that this process may run on
+  DirectIo direct_io = DirectIo::kAuto;
 };
 
 struct LoadProgress {
