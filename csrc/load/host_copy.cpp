@@ -5,6 +5,7 @@
 #include <span>
 
 #include "io/byte_source.hpp"
+#include "io/file.hpp"
 
 namespace warpload {
 namespace {
@@ -24,25 +25,31 @@ namespace {
                  .cure = error.cure()});
 }
 
-}  // namespace
-
-HostCopier::HostCopier(std::uint64_t run_bytes) : buffer_(run_bytes) {}
-
-void HostCopier::copy(const LoadPlan& plan, const ReadRun& run, const Checkpoint& checkpoint, std::byte* destination) {
-  const ByteSource& source = checkpoint.source(run.shard);
-  const std::span<const Piece> pieces = std::span(plan.pieces).subspan(run.first_piece, run.piece_count);
-  try {
-    // A run that is one uncast piece needs no stop on the way.
-    if (pieces.size() == 1 && pieces[0].cast == nullptr) {
-      source.read_exact(run.source.begin, {destination + pieces[0].destination_offset, pieces[0].count});
-      return;
-    }
-    source.read_exact(run.source.begin, std::span(buffer_).first(run.source.size()));
-  } catch (const IoError& error) {
-    rethrow_with_tensor(error, checkpoint, run);
+// How far to read ahead of a run: over the runs of its batch that go on where it ends in the file, in windows of about
+// the same size (a small last one would cost a whole trip to the disk too) that end where a run does (a run across an
+// end would be read twice).
+std::uint64_t find_lookahead_end(const LoadPlan& plan, const Batch& batch, std::size_t run_index) {
+  const ReadRun& run = plan.runs[run_index];
+  std::size_t last = run_index;  // of those runs
+  while (last + 1 < batch.first_run + batch.run_count) {
+    const ReadRun& following = plan.runs[last + 1];
+    const bool same_file = following.segment == run.segment && following.shard == run.shard;
+    if (!same_file || following.source.begin != plan.runs[last].source.end) break;
+    ++last;
   }
+  const auto bytes_up_to = [&](std::size_t index) { return plan.runs[index].source.end - run.source.begin; };
+  const std::uint64_t windows = (bytes_up_to(last) + RangeReader::kWindowBytes - 1) / RangeReader::kWindowBytes;
+  std::size_t end = run_index;
+  while (end < last && bytes_up_to(end) * windows < bytes_up_to(last) &&
+         bytes_up_to(end + 1) <= RangeReader::kWindowBytes) {
+    ++end;
+  }
+  return plan.runs[end].source.end;
+}
+
+void spread(std::span<const Piece> pieces, const std::byte* source, std::byte* destination) {
   for (const Piece& piece : pieces) {
-    const std::byte* from = buffer_.data() + piece.source_offset;
+    const std::byte* from = source + piece.source_offset;
     std::byte* to = destination + piece.destination_offset;
     if (piece.cast != nullptr) {
       piece.cast(from, to, piece.count);
@@ -50,6 +57,36 @@ void HostCopier::copy(const LoadPlan& plan, const ReadRun& run, const Checkpoint
       std::memcpy(to, from, piece.count);
     }
   }
+}
+
+}  // namespace
+
+HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode) : reader_(mode), buffer_(run_bytes) {}
+
+void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
+                      std::byte* destination) {
+  const ReadRun& run = plan.runs[run_index];
+  const ByteSource& source = checkpoint.source(run.shard);
+  const std::span<const Piece> pieces = std::span(plan.pieces).subspan(run.first_piece, run.piece_count);
+  std::span<const std::byte> bytes;
+  try {
+    if (const File* file = checkpoint.file(run.shard); file != nullptr) {
+      bytes = reader_.view(*file, run.source, find_lookahead_end(plan, batch, run_index));
+    }
+    // A run that is one uncast piece needs no stop on the way.
+    if (bytes.empty() && pieces.size() == 1 && pieces[0].cast == nullptr) {
+      reader_.read_plainly(source, run.source, {destination + pieces[0].destination_offset, pieces[0].count});
+      return;
+    }
+    if (bytes.empty()) {
+      const auto buffer = std::span(buffer_).first(run.source.size());
+      reader_.read_plainly(source, run.source, buffer);
+      bytes = buffer;
+    }
+  } catch (const IoError& error) {
+    rethrow_with_tensor(error, checkpoint, run);
+  }
+  spread(pieces, bytes.data(), destination);
 }
 
 }  // namespace warpload

@@ -4,24 +4,28 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <vector>
 
+#include "io/range_reader.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
 
 namespace warpload {
 
-// A worker's own buffer of one run. Threads: one worker at a time.
+// A worker's own buffers and reader. The checkpoints must outlive it. Threads: one worker at a time.
 class HostCopier {
  public:
-  explicit HostCopier(std::uint64_t run_bytes);
+  HostCopier(std::uint64_t run_bytes, DirectIo mode);
 
-  // Reads the run's bytes from its shard and writes its pieces, cast, to the segment that begins at
-  // `destination`. Throws IoError naming the shard, the range and the first tensor concerned.
-  void copy(const LoadPlan& plan, const ReadRun& run, const Checkpoint& checkpoint, std::byte* destination);
+  // Reads the bytes of the run at `run_index` of the plan, one of `batch`, from its shard and writes its pieces, cast,
+  // to the segment that begins at `destination`. The batch's following runs are expected next. Throws IoError naming
+  // the shard, the range and the first tensor concerned.
+  void copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
+            std::byte* destination);
 
  private:
+  RangeReader reader_;
   std::vector<std::byte> buffer_;
 };
 

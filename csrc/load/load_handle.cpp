@@ -40,8 +40,9 @@ std::shared_ptr<std::byte> arena_memory(const std::shared_ptr<HostSegment>& segm
 
 }  // namespace
 
-LoadHandle::State::State(std::shared_ptr<ThreadPool> workers, const std::vector<SegmentRequest>& segment_requests)
-    : pool(std::move(workers)), plan(make_load_plan(segment_requests)), group(*pool) {
+LoadHandle::State::State(std::shared_ptr<ThreadPool> workers, const std::vector<SegmentRequest>& segment_requests,
+                         DirectIo mode)
+    : pool(std::move(workers)), direct_io(mode), plan(make_load_plan(segment_requests)), group(*pool) {
   for (const SegmentRequest& request : segment_requests) checkpoints.push_back(request.checkpoint);
   std::vector<std::uint64_t> sizes;
   for (const PlannedSegment& segment : plan.segments) sizes.push_back(segment.arena_bytes);
@@ -81,7 +82,7 @@ void LoadHandle::State::start() {
 
 void LoadHandle::State::pump() {
   try {
-    HostCopier copier(PlanLimits{}.run_bytes);
+    HostCopier copier(PlanLimits{}.run_bytes, direct_io);
     while (!group.stopping()) {
       const std::size_t batch = next_batch.fetch_add(1, std::memory_order_relaxed);
       if (batch >= plan.batches.size()) return;
@@ -97,7 +98,7 @@ void LoadHandle::State::copy_batch(HostCopier& copier, const Batch& batch) {
   for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
     if (group.stopping()) return;
     const ReadRun& run = plan.runs[index];
-    copier.copy(plan, run, *checkpoints[run.segment], segments[run.segment]->data());
+    copier.copy(plan, batch, index, *checkpoints[run.segment], segments[run.segment]->data());
     bytes_done.fetch_add(run.source.size(), std::memory_order_relaxed);
     if (runs_left[run.segment].fetch_sub(1, std::memory_order_acq_rel) == 1) notify_segments();
   }

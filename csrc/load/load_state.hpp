@@ -21,7 +21,7 @@ class HostCopier;
 // The order of the members is the order of construction; destruction runs backwards: the group drains first,
 // then tensors and segments go, the pool last.
 struct LoadHandle::State {
-  State(std::shared_ptr<ThreadPool> workers, const std::vector<SegmentRequest>& segment_requests);
+  State(std::shared_ptr<ThreadPool> workers, const std::vector<SegmentRequest>& segment_requests, DirectIo mode);
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -32,6 +32,7 @@ struct LoadHandle::State {
   }
 
   std::shared_ptr<ThreadPool> pool;
+  DirectIo direct_io;
   std::vector<Checkpoint::Ptr> checkpoints;  // by segment
   LoadPlan plan;
   std::vector<std::shared_ptr<HostSegment>> segments;

@@ -30,11 +30,12 @@ std::shared_ptr<ThreadPool> make_pool(unsigned threads) {
 }  // namespace
 
 struct Loader::State {
-  explicit State(unsigned threads) : pool(make_pool(threads)) {}
+  explicit State(const LoaderOptions& options) : pool(make_pool(thread_count(options))), direct_io(options.direct_io) {}
   std::shared_ptr<ThreadPool> pool;  // shared with the handles: it outlives the last load
+  DirectIo direct_io;
 };
 
-Loader::Loader(LoaderOptions options) : state_(std::make_shared<State>(thread_count(options))) {}
+Loader::Loader(LoaderOptions options) : state_(std::make_shared<State>(options)) {}
 Loader::Loader(Loader&&) noexcept = default;
 Loader& Loader::operator=(Loader&&) noexcept = default;
 Loader::~Loader() = default;
@@ -42,7 +43,7 @@ Loader::~Loader() = default;
 unsigned Loader::threads() const noexcept { return state_->pool->size(); }
 
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests) const {
-  auto state = std::make_unique<LoadHandle::State>(state_->pool, requests);
+  auto state = std::make_unique<LoadHandle::State>(state_->pool, requests, state_->direct_io);
   state->start();
   return LoadHandle(std::move(state));
 }

@@ -8,6 +8,7 @@
 
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/memory_source.hpp"
+#include "cpp/support/page_cache.hpp"
 #include "cpp/support/safetensors_bytes.hpp"
 #include "cpp/support/temporary_directory.hpp"
 
@@ -135,6 +136,52 @@ TEST(LoaderTest, FileThatShrinksDuringTheLoadIsAnErrorNotASignal) {
   const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
   EXPECT_EQ(error.tensor(), "second");
 }
+
+class LoaderDirectIoTest : public ::testing::TestWithParam<DirectIo> {};
+
+TEST_P(LoaderDirectIoTest, FilesThatAreNotInThePageCacheGiveTheSameTensors) {
+  const TemporaryDirectory directory(std::filesystem::current_path());
+  const std::string first = bf16_bytes(7'000'001);
+  const std::string second = bf16_bytes(3'000'000);
+  std::vector<std::filesystem::path> shards;
+  shards.push_back(directory.write(
+      "a", safetensors_file({{"first", "BF16", {7'000'001}, first}, {"odd", "U8", {4097}, pattern_bytes(4097)}})));
+  shards.push_back(directory.write("b", safetensors_file({{"second", "BF16", {3'000'000}, second}})));
+  for (const unsigned threads : {1U, 3U}) {
+    for (const auto& shard : shards) static_cast<void>(testing::evict(shard));
+    const Loader loader({.threads = threads, .direct_io = GetParam()});
+    const auto checkpoint = Checkpoint::open(shards);
+    const auto result = loader
+                            .start({{.checkpoint = checkpoint, .dtype = DType::f32},
+                                    {.checkpoint = checkpoint, .only = {{"odd", "second"}}, .zero_copy = false}})
+                            .get();
+    EXPECT_EQ(bytes_of(result[0][0]), widened(first));
+    EXPECT_EQ(bytes_of(result[0][1]), pattern_bytes(4097));
+    EXPECT_EQ(bytes_of(result[0][2]), widened(second));
+    EXPECT_EQ(bytes_of(result[1][0]), pattern_bytes(4097));
+    EXPECT_EQ(bytes_of(result[1][1]), second);
+  }
+}
+
+TEST_P(LoaderDirectIoTest, FileThatShrankIsAnErrorThatNamesTensorAndMissingBytes) {
+  const TemporaryDirectory directory(std::filesystem::current_path());
+  const std::string half = bf16_bytes(1'000'000);
+  const auto path = directory.write(
+      "a", safetensors_file({{"first", "BF16", {1'000'000}, half}, {"second", "BF16", {1'000'000}, half}}));
+  const auto checkpoint = Checkpoint::open({path});
+  const std::uint64_t left = checkpoint->find("second")->range.begin + 12'345;
+  static_cast<void>(testing::evict(path));
+  std::filesystem::resize_file(path, left);
+  auto load = Loader({.threads = 1, .direct_io = GetParam()}).start({{.checkpoint = checkpoint, .dtype = DType::f32}});
+  const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
+  EXPECT_EQ(error.reason(), "the file shrank while it was being read");
+  EXPECT_EQ(error.tensor(), "second");
+  ASSERT_TRUE(error.range().has_value());
+  EXPECT_EQ(error.range()->begin, left);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, LoaderDirectIoTest,
+                         ::testing::Values(DirectIo::kAuto, DirectIo::kNever, DirectIo::kAlways));
 
 TEST(LoaderTest, FirstErrorStopsTheReading) {
   const auto source = std::make_shared<MemorySource>(
