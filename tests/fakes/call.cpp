@@ -1,0 +1,49 @@
+#include "fakes/call.hpp"
+
+#include <type_traits>
+
+#include "fakes/stream.hpp"
+
+namespace warpload::testing::fake {
+
+// Each address is taken, so that the library does not link without every call.
+#define WARPLOAD_CHECK(name, parameters)                                  \
+  static_assert(std::is_same_v<decltype(&::name), Result(*) parameters>); \
+  extern Result(*const name##_is_defined) parameters;                     \
+  __attribute__((used)) Result(*const name##_is_defined) parameters = &::name;
+WARPLOAD_CUDA_CALLS(WARPLOAD_CHECK)
+#undef WARPLOAD_CHECK
+
+Call::Call(const char* name, Needs needs, About subject) : state(fake::state()), guard(state.mutex), name_(name) {
+  state.journal.push_back({name_, std::this_thread::get_id(), subject.handle, subject.bytes});
+  refusal = injected(state.call_injections, name_);
+  if (!refusal) refusal = refuse(needs);
+}
+
+std::optional<Result> Call::refuse(Needs needs) {
+  if (needs == Needs::kNothing) return std::nullopt;
+  if (!state.initialized) return cuda::kNotInitialized;
+  if (needs == Needs::kDriver) return std::nullopt;
+  const auto& stack = context_stack(state);
+  if (!stack.empty()) context = find(state.contexts, stack.back());
+  if (!context) return cuda::kInvalidContext;
+  if (needs == Needs::kContext && context->broken != cuda::kSuccess) return context->broken;
+  return std::nullopt;
+}
+
+std::shared_ptr<Stream> Call::stream(StreamHandle handle) {
+  if (handle == nullptr) {
+    if (!context->default_stream) context->default_stream = start_stream(state, context);
+    return context->default_stream;
+  }
+  auto found = find(state.streams, handle);
+  if (!found) {
+    fault("there is no such stream", cuda::kInvalidHandle);
+  } else if (found->context != context) {
+    fault("the stream is not of the current context", cuda::kInvalidContext);
+    found = nullptr;
+  }
+  return found;
+}
+
+}  // namespace warpload::testing::fake

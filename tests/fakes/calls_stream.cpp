@@ -1,0 +1,132 @@
+// Calls about streams and events.
+#include "fakes/call.hpp"
+#include "fakes/stream.hpp"
+
+namespace warpload::testing::fake {
+namespace {
+
+// A live event, or null with the fault noted.
+std::shared_ptr<Event> find_event(Call& call, EventHandle handle) {
+  auto event = find(call.state.events, handle);
+  if (!event) call.fault("there is no such event", cuda::kInvalidHandle);
+  return event;
+}
+
+Result record(Call& call, EventHandle handle, StreamHandle stream_handle) {
+  const auto event = find_event(call, handle);
+  const auto stream = call.stream(stream_handle);
+  if (!event || !stream) return cuda::kInvalidHandle;
+  if (event->context != stream->context) {
+    return call.fault("event and stream are of different contexts", cuda::kInvalidHandle);
+  }
+  event->last = std::make_shared<Record>();
+  auto operation = std::make_shared<Operation>();
+  operation->completes = event->last;
+  enqueue(call.state, call.guard, *stream, std::move(operation));
+  return cuda::kSuccess;
+}
+
+Result wait_event(Call& call, StreamHandle stream_handle, EventHandle handle, unsigned flags) {
+  const auto event = find_event(call, handle);
+  const auto stream = call.stream(stream_handle);
+  if (!event || !stream) return cuda::kInvalidHandle;
+  if (flags != 0) return cuda::kInvalidValue;
+  if (!event->last) return cuda::kSuccess;
+  auto operation = std::make_shared<Operation>();
+  operation->waits_for = event->last;
+  enqueue(call.state, call.guard, *stream, std::move(operation));
+  return cuda::kSuccess;
+}
+
+Result query(Call& call, EventHandle handle) {
+  const auto event = find_event(call, handle);
+  if (!event) return cuda::kInvalidHandle;
+  if (event->context->broken != cuda::kSuccess) return event->context->broken;
+  if (!event->last) return cuda::kSuccess;
+  if (!event->last->complete) return cuda::kNotReady;
+  event->last->edge.observe(call.guard);
+  return cuda::kSuccess;
+}
+
+Result synchronize(Call& call, EventHandle handle) {
+  const auto event = find_event(call, handle);
+  if (!event) return cuda::kInvalidHandle;
+  const auto last = event->last;
+  if (last) wait_for_record(call.state, call.guard, last);
+  return event->context->broken;
+}
+
+}  // namespace
+}  // namespace warpload::testing::fake
+
+using namespace warpload::testing::fake;  // NOLINT: the calls are global, as a driver's are
+namespace cuda = warpload::cuda;
+
+extern "C" {
+
+Result cuStreamCreate(StreamHandle* handle, unsigned flags) {
+  return run_call("cuStreamCreate", Needs::kContext, {}, [&](Call& call) {
+    if (handle == nullptr || (flags & ~cuda::kStreamNonBlocking) != 0) return cuda::kInvalidValue;
+    *handle = call.state.make_handle<StreamHandle>();
+    call.state.streams.emplace(*handle, start_stream(call.state, call.context));
+    return cuda::kSuccess;
+  });
+}
+
+Result cuStreamDestroy_v2(StreamHandle handle) {
+  return run_call("cuStreamDestroy_v2", Needs::kContextToFree, about(handle), [&](Call& call) {
+    const auto stream = find(call.state.streams, handle);
+    if (!stream) return call.fault("there is no such stream", cuda::kInvalidHandle);
+    call.state.streams.erase(handle);
+    end_stream(call.state, stream);
+    return cuda::kSuccess;
+  });
+}
+
+Result cuStreamSynchronize(StreamHandle handle) {
+  return run_call("cuStreamSynchronize", Needs::kContext, about(handle), [&](Call& call) {
+    const auto stream = call.stream(handle);
+    return stream ? wait_for_stream(call.state, call.guard, stream) : cuda::kInvalidHandle;
+  });
+}
+
+Result cuStreamWaitEvent(StreamHandle stream, EventHandle event, unsigned flags) {
+  return run_call("cuStreamWaitEvent", Needs::kContext, about(stream),
+                  [&](Call& call) { return wait_event(call, stream, event, flags); });
+}
+
+Result cuEventCreate(EventHandle* handle, unsigned flags) {
+  return run_call("cuEventCreate", Needs::kContext, {}, [&](Call& call) {
+    constexpr unsigned kKnown = cuda::kEventBlockingSync | cuda::kEventDisableTiming;
+    if (handle == nullptr || (flags & ~kKnown) != 0) return cuda::kInvalidValue;
+    auto event = std::make_shared<Event>();
+    event->context = call.context;
+    *handle = call.state.make_handle<EventHandle>();
+    call.state.events.emplace(*handle, event);
+    return cuda::kSuccess;
+  });
+}
+
+Result cuEventDestroy_v2(EventHandle handle) {
+  return run_call("cuEventDestroy_v2", Needs::kContextToFree, about(handle), [&](Call& call) {
+    if (!find_event(call, handle)) return cuda::kInvalidHandle;
+    call.state.events.erase(handle);  // whoever waits holds the record itself
+    return cuda::kSuccess;
+  });
+}
+
+Result cuEventRecord(EventHandle event, StreamHandle stream) {
+  return run_call("cuEventRecord", Needs::kContext, about(stream),
+                  [&](Call& call) { return record(call, event, stream); });
+}
+
+Result cuEventQuery(EventHandle event) {
+  return run_call("cuEventQuery", Needs::kContext, about(event), [&](Call& call) { return query(call, event); });
+}
+
+Result cuEventSynchronize(EventHandle event) {
+  return run_call("cuEventSynchronize", Needs::kContext, about(event),
+                  [&](Call& call) { return synchronize(call, event); });
+}
+
+}  // extern "C"
