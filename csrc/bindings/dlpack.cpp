@@ -38,6 +38,7 @@ struct DLManagedTensor {
 };
 
 constexpr std::int32_t kDLCPU = 1;
+constexpr std::int32_t kDLCUDA = 2;
 enum Code : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBoolean = 6 };
 
 struct Managed {
@@ -106,13 +107,14 @@ pybind11::capsule to_dlpack(const Tensor& tensor) {
   }
   managed->memory = tensor.memory();
   const auto bits = static_cast<std::uint8_t>(typed ? dtype_bits(tensor.dtype()) : 8);
-  managed->abi.dl_tensor = {.data = tensor.data(),
-                            .device = {kDLCPU, 0},
-                            .ndim = static_cast<std::int32_t>(managed->shape.size()),
-                            .dtype = {typed ? type_code(tensor.dtype()) : std::uint8_t{kUInt}, bits, 1},
-                            .shape = managed->shape.data(),
-                            .strides = nullptr,
-                            .byte_offset = 0};
+  managed->abi.dl_tensor = {
+      .data = tensor.data(),
+      .device = {tensor.device().kind == DeviceKind::kCuda ? kDLCUDA : kDLCPU, tensor.device().ordinal},
+      .ndim = static_cast<std::int32_t>(managed->shape.size()),
+      .dtype = {typed ? type_code(tensor.dtype()) : std::uint8_t{kUInt}, bits, 1},
+      .shape = managed->shape.data(),
+      .strides = nullptr,
+      .byte_offset = 0};
   managed->abi.manager_ctx = managed.get();
   managed->abi.deleter = [](DLManagedTensor* self) { delete static_cast<Managed*>(self->manager_ctx); };
   PyObject* capsule = PyCapsule_New(&managed->abi, "dltensor", destroy_capsule);

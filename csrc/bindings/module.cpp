@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, module) {
   module.attr("__version__") = WARPLOAD_VERSION;
   warpload::bindings::register_errors(module);
   warpload::bindings::register_checkpoint(module);
+  warpload::bindings::register_device(module);
   warpload::bindings::register_loader(module);
 }

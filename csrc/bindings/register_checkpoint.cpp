@@ -2,8 +2,11 @@
 #include <pybind11/stl/filesystem.h>
 
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "convert/cast.hpp"
 #include "warpload/checkpoint.hpp"
@@ -34,6 +37,20 @@ py::list describe(const Checkpoint& checkpoint) {
   return result;
 }
 
+// Tensors of `(name, dtype code, shape, address, bytes)`, whose memory `owner` keeps.
+std::shared_ptr<Checkpoint> from_memory(const py::list& described, const py::object& owner) {
+  const std::shared_ptr<void> kept = keep(owner);
+  std::vector<MemoryTensor> tensors;
+  for (const py::handle& item : described) {
+    const auto [name, code, shape, address, bytes] =
+        item.cast<std::tuple<std::string, std::string, std::vector<std::uint64_t>, std::uintptr_t, std::size_t>>();
+    const auto dtype = parse_dtype(code);
+    if (!dtype) throw InvalidArgumentError({.reason = "unknown dtype '" + code + "'", .tensor = name});
+    tensors.push_back({name, *dtype, shape, {reinterpret_cast<const std::byte*>(address), bytes}, kept});
+  }
+  return std::const_pointer_cast<Checkpoint>(Checkpoint::from_memory(std::move(tensors)));
+}
+
 bool cast_supported(const std::string& source, const std::string& destination) {
   const auto from = parse_dtype(source);
   const auto to = parse_dtype(destination);
@@ -60,6 +77,8 @@ void register_checkpoint(py::module_& module) {
             return std::const_pointer_cast<Checkpoint>(Checkpoint::open_index(index));
           },
           py::arg("index"), py::call_guard<py::gil_scoped_release>(), "Open the shards that an index file lists.")
+      .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
+                  "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")
       .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
       .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard, or None.")
       .def_property_readonly("shard_count", &Checkpoint::shard_count)

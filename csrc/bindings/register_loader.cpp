@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bindings/dlpack.hpp"
+#include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "warpload/error.hpp"
 #include "warpload/loader.hpp"
@@ -29,8 +30,13 @@ DType parse(const std::string& name) {
 
 SegmentRequest make_request(std::shared_ptr<Checkpoint> checkpoint, const std::optional<std::string>& dtype,
                             const std::unordered_map<std::string, std::string>& tensor_dtypes,
-                            std::optional<std::unordered_set<std::string>> only, bool zero_copy) {
-  SegmentRequest request{.checkpoint = std::move(checkpoint), .only = std::move(only), .zero_copy = zero_copy};
+                            std::optional<std::unordered_set<std::string>> only, bool zero_copy,
+                            std::optional<Device> device, std::uintptr_t stream) {
+  SegmentRequest request{.checkpoint = std::move(checkpoint),
+                         .only = std::move(only),
+                         .zero_copy = zero_copy,
+                         .device = std::move(device),
+                         .stream = reinterpret_cast<void*>(stream)};
   if (dtype) request.dtype = parse(*dtype);
   for (const auto& [name, tensor_dtype] : tensor_dtypes) request.tensor_dtypes.emplace(name, parse(tensor_dtype));
   return request;
@@ -58,6 +64,22 @@ void wait_interruptibly(LoadHandle& handle, Finished finished) {
   handle.rethrow_if_failed();
 }
 
+// Asks `function([(segment, bytes), ...])` for `[(address, owner), ...]`.
+SegmentAllocator make_allocator(const py::object& function) {
+  if (function.is_none()) return {};
+  return [&function](std::span<const SegmentSize> sizes) {
+    const py::gil_scoped_acquire lock;
+    py::list wanted;
+    for (const SegmentSize& size : sizes) wanted.append(py::make_tuple(size.segment, size.bytes));
+    std::vector<AdoptedMemory> memory;
+    for (const py::handle& item : function(wanted)) {
+      const auto [address, owner] = item.cast<std::pair<std::uintptr_t, py::object>>();
+      memory.push_back({reinterpret_cast<std::byte*>(address), keep(owner)});
+    }
+    return memory;
+  };
+}
+
 // (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype) a tensor.
 py::list describe(const LoadHandle& handle, std::size_t segment) {
   const std::vector<Tensor>& tensors = handle.tensors(segment);
@@ -81,6 +103,28 @@ struct ReleaseLock {
   }
 };
 
+DeviceCasts parse_casts(const std::string& name) {
+  if (name == "auto") return DeviceCasts::kAuto;
+  if (name == "host") return DeviceCasts::kHost;
+  if (name == "device") return DeviceCasts::kDevice;
+  throw InvalidArgumentError({.reason = "device_casts is '" + name + "', not auto, host or device"});
+}
+
+DirectIo parse_direct_io(const std::string& name) {
+  if (name == "auto") return DirectIo::kAuto;
+  if (name == "never") return DirectIo::kNever;
+  if (name == "always") return DirectIo::kAlways;
+  throw InvalidArgumentError({.reason = "direct_io is '" + name + "', not auto, never or always"});
+}
+
+std::unique_ptr<Loader> make_loader(unsigned threads, std::uint64_t pinned_bytes, const std::string& device_casts,
+                                    const std::string& direct_io) {
+  return std::make_unique<Loader>(LoaderOptions{.threads = threads,
+                                                .pinned_bytes = pinned_bytes,
+                                                .device_casts = parse_casts(device_casts),
+                                                .direct_io = parse_direct_io(direct_io)});
+}
+
 void register_handle(py::module_& module) {
   py::class_<LoadHandle, std::unique_ptr<LoadHandle, ReleaseLock>>(module, "LoadHandle",
                                                                    "A load under way; dropping it cancels and drains.")
@@ -95,7 +139,19 @@ void register_handle(py::module_& module) {
           [](LoadHandle& handle, std::size_t segment) {
             wait_interruptibly(handle, [&](auto interval) { return handle.wait_segment_for(segment, interval); });
           },
-          py::arg("segment"), "Wait until the bytes of one segment have arrived.")
+          py::arg("segment"),
+          "Wait until the bytes of one segment have arrived or, on a device, their copies have been queued.")
+      .def(
+          "make_stream_wait",
+          [](const LoadHandle& handle, std::size_t segment, std::uintptr_t stream) {
+            handle.make_stream_wait(segment, reinterpret_cast<void*>(stream));
+          },
+          py::arg("segment"), py::arg("stream"), py::call_guard<py::gil_scoped_release>(),
+          "Make the work of a stream wait for the copies of a segment that wait_segment has returned for.")
+      .def("wait_arrival", &LoadHandle::wait_arrival, py::arg("segment"), py::call_guard<py::gil_scoped_release>(),
+           "Wait until the copies of such a segment are done; raises when one failed.")
+      .def("drop_segment", &LoadHandle::drop_segment, py::arg("segment"), py::call_guard<py::gil_scoped_release>(),
+           "Give a segment up; its memory goes with the last of its tensors.")
       .def("cancel", &LoadHandle::cancel, "Ask the workers to stop; does not wait.")
       .def("tensors", &describe, py::arg("segment"),
            "(name, dtype code, shape, DLPack capsule, capsule has dtype) of each tensor, at once. A capsule "
@@ -112,19 +168,31 @@ void register_loader(py::module_& module) {
   py::class_<SegmentRequest>(module, "SegmentRequest", "What one checkpoint becomes in the arena.")
       .def(py::init(&make_request), py::arg("checkpoint"), py::kw_only(), py::arg("dtype") = py::none(),
            py::arg("tensor_dtypes") = std::unordered_map<std::string, std::string>{}, py::arg("only") = py::none(),
-           py::arg("zero_copy") = true);
+           py::arg("zero_copy") = true, py::arg("device") = py::none(), py::arg("stream") = 0);
   register_handle(module);
-  py::class_<Loader>(module, "Loader", "Owns the worker threads.")
-      .def(py::init([](unsigned threads) { return std::make_unique<Loader>(LoaderOptions{.threads = threads}); }),
-           py::arg("threads") = 0)
+  using Released = py::call_guard<py::gil_scoped_release>;
+  py::class_<Loader>(module, "Loader", "Owns the worker threads and the pinned slots.")
+      .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,
+           py::arg("pinned_bytes") = std::uint64_t{256} << 20, py::arg("device_casts") = "auto",
+           py::arg("direct_io") = "auto")
       .def_property_readonly("threads", &Loader::threads)
       .def(
           "start",
-          [](const Loader& loader, const std::vector<SegmentRequest>& requests) {
+          [](const Loader& loader, const std::vector<SegmentRequest>& requests, const py::object& allocate) {
+            const SegmentAllocator allocator = make_allocator(allocate);
             const py::gil_scoped_release release;
-            return loader.start(requests);
+            return loader.start(requests, allocator);
           },
-          py::arg("requests"), "Plan, reserve the arena and start filling it.");
+          py::arg("requests"), py::arg("allocate") = py::none(),
+          "Plan, reserve the arena and start filling it. allocate([(segment, bytes), ...]) returns (address, owner) "
+          "pairs "
+          "for the segments on devices.")
+      .def("prepare", &Loader::prepare, py::arg("device"), py::arg("bytes"), Released(),
+           "Open a device and pin slots in the background.")
+      .def("release_pinned_memory", &Loader::release_pinned_memory, Released(),
+           "Unpin the slots that no load uses; returns their bytes.")
+      .def_property_readonly("pinned_bytes", &Loader::pinned_bytes)
+      .def_property_readonly("pinning_failure", &Loader::pinning_failure);
 }
 
 }  // namespace warpload::bindings

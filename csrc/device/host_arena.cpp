@@ -44,25 +44,24 @@ std::byte* map_aligned(std::uint64_t bytes) {
 
 }  // namespace
 
-HostSegment::~HostSegment() { ::munmap(begin_, bytes_); }
+HostSegment::~HostSegment() { ::munmap(data(), round_up(bytes(), kHugePage)); }
 
-void HostSegment::release_pages(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+void HostSegment::release(std::uint64_t offset, std::uint64_t bytes) const noexcept {
   if (bytes < kSmallestRelease) return;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<std::uintptr_t>(begin_) + offset;
+  const auto first = reinterpret_cast<std::uintptr_t>(data()) + offset;
   const std::uintptr_t begin = round_up(first, page);
   const std::uintptr_t end = (first + bytes) / page * page;
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
-std::vector<std::shared_ptr<HostSegment>> reserve_host_arena(std::span<const std::uint64_t> segment_bytes) {
+std::vector<std::shared_ptr<Segment>> reserve_host_arena(std::span<const std::uint64_t> segment_bytes) {
   std::uint64_t total = 0;
   for (const std::uint64_t bytes : segment_bytes) {
-    if (__builtin_add_overflow(total, bytes, &total) || total > (std::uint64_t{1} << 62)) {
-      throw_out_of_memory(total, ENOMEM);
-    }
+    constexpr std::uint64_t kMost = std::uint64_t{1} << 62;
+    if (bytes > kMost || (total += round_up(bytes, kHugePage)) > kMost) throw_out_of_memory(total, ENOMEM);
   }
-  std::vector<std::shared_ptr<HostSegment>> segments(segment_bytes.size());
+  std::vector<std::shared_ptr<Segment>> segments(segment_bytes.size());
   if (total == 0) return segments;
   std::byte* next = map_aligned(total);
   std::byte* const end = next + total;
@@ -70,7 +69,7 @@ std::vector<std::shared_ptr<HostSegment>> reserve_host_arena(std::span<const std
     for (std::size_t index = 0; index < segment_bytes.size(); ++index) {
       if (segment_bytes[index] == 0) continue;
       segments[index] = std::make_shared<HostSegment>(next, segment_bytes[index]);
-      next += segment_bytes[index];
+      next += round_up(segment_bytes[index], kHugePage);
     }
   } catch (...) {
     ::munmap(next, static_cast<std::size_t>(end - next));  // the rest goes with the segments made so far

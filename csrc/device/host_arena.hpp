@@ -10,33 +10,24 @@
 #include <span>
 #include <vector>
 
+#include "device/segment.hpp"
+
 namespace warpload {
 
-// One segment's memory. Zero-filled and not backed until first written. Threads: immutable but for
-// release_pages, which may run beside anything that does not touch its range.
-class HostSegment {
+// One segment's memory. Zero-filled and not backed until first written. Threads: release may run beside anything that
+// does not touch its range.
+class HostSegment final : public Segment {
  public:
-  HostSegment(std::byte* begin, std::uint64_t bytes) noexcept : begin_(begin), bytes_(bytes) {}
-  HostSegment(const HostSegment&) = delete;
-  HostSegment& operator=(const HostSegment&) = delete;
-  ~HostSegment();
+  using Segment::Segment;
+  ~HostSegment() override;
 
-  [[nodiscard]] std::byte* data() const noexcept { return begin_; }
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-
-  // Gives the pages that lie wholly inside [offset, offset + bytes) back to the system; the range then reads
-  // as zeros. Small ranges are left alone: breaking a huge page up costs more than it frees.
-  void release_pages(std::uint64_t offset, std::uint64_t bytes) const noexcept;
-
- private:
-  std::byte* begin_;
-  std::uint64_t bytes_;
+  // Gives the pages that lie wholly inside the range back to the system; the range then reads as zeros. Small ranges
+  // are left alone: breaking a huge page up costs more than it frees.
+  void release(std::uint64_t offset, std::uint64_t bytes) const noexcept override;
 };
 
 // Reserves all segments at once: either all of them are there or OutOfMemoryError, with the sizes in its
-// message, and nothing is. Sizes must be multiples of kSegmentAlignment (2 MiB); a size of 0 gives a null
-// pointer.
-[[nodiscard]] std::vector<std::shared_ptr<HostSegment>> reserve_host_arena(
-    std::span<const std::uint64_t> segment_bytes);
+// message, and nothing is. Each begins at a huge page's boundary (2 MiB); a size of 0 gives a null pointer.
+[[nodiscard]] std::vector<std::shared_ptr<Segment>> reserve_host_arena(std::span<const std::uint64_t> segment_bytes);
 
 }  // namespace warpload

@@ -5,6 +5,7 @@
 #include "format/safetensors_header.hpp"
 #include "format/shard_index.hpp"
 #include "io/file.hpp"
+#include "io/memory_byte_source.hpp"
 
 namespace warpload {
 
@@ -22,6 +23,32 @@ Checkpoint::Ptr Checkpoint::from_sources(std::vector<std::shared_ptr<const ByteS
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
   for (auto& source : sources) checkpoint->add_shard(std::move(source), nullptr);
   checkpoint->index_names();
+  return checkpoint;
+}
+
+Checkpoint::Ptr Checkpoint::from_memory(std::vector<MemoryTensor> tensors) {
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
+  for (MemoryTensor& tensor : tensors) {
+    std::uint64_t bits = dtype_bits(tensor.dtype);
+    bool fits = tensor.bytes.size() <= UINT64_MAX / 8;
+    for (const std::uint64_t extent : tensor.shape) fits = !__builtin_mul_overflow(bits, extent, &bits) && fits;
+    if (!fits || bits != tensor.bytes.size() * 8) {
+      throw InvalidArgumentError(
+          {.reason = "its size does not follow from its dtype and shape", .tensor = tensor.name});
+    }
+    auto source = std::make_shared<MemoryByteSource>(tensor.bytes, std::move(tensor.owner), "memory of " + tensor.name);
+    checkpoint->tensors_.push_back({.name = std::move(tensor.name),
+                                    .dtype = tensor.dtype,
+                                    .shape = std::move(tensor.shape),
+                                    .shard = checkpoint->shards_.size(),
+                                    .range = {0, tensor.bytes.size()}});
+    checkpoint->shards_.push_back({std::move(source), nullptr, std::nullopt});
+  }
+  for (const TensorInfo& tensor : checkpoint->tensors_) {
+    if (!checkpoint->by_name_.emplace(tensor.name, tensor.shard).second) {
+      throw InvalidArgumentError({.reason = "two tensors have this name", .tensor = tensor.name});
+    }
+  }
   return checkpoint;
 }
 

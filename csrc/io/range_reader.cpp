@@ -49,6 +49,20 @@ std::span<const std::byte> RangeReader::view(const File& file, ByteRange range, 
   return {buffer_.get() + (range.begin - buffer_begin_), static_cast<std::size_t>(range.size())};
 }
 
+std::optional<std::size_t> RangeReader::read_straight(const File& file, ByteRange range, std::span<std::byte> memory) {
+  const bool impossible = range.size() == 0 || range.end > file.size();
+  if (mode_ == DirectIo::kNever || impossible || is_hot(file, range)) return std::nullopt;
+  const DirectFile& direct = file.direct();
+  if (!direct.possible()) return std::nullopt;
+  const std::uint64_t begin = range.begin / direct.block() * direct.block();
+  const std::uint64_t size = (range.end - begin + direct.block() - 1) / direct.block() * direct.block();
+  if (size > memory.size()) return std::nullopt;
+  const std::size_t valid = direct.read(begin, memory.first(static_cast<std::size_t>(size)));
+  if (begin + valid < range.end) return std::nullopt;  // the plain read says what is wrong
+  ++counts_.straight_reads;
+  return static_cast<std::size_t>(range.begin - begin);
+}
+
 void RangeReader::read(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination,
                        std::uint64_t lookahead_end) {
   if (file != nullptr) {

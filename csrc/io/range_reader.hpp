@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "io/byte_source.hpp"
 #include "io/file.hpp"
-#include "warpload/loader.hpp"
+#include "warpload/direct_io.hpp"
+#include "warpload/error.hpp"
 
 namespace warpload {
 
@@ -16,6 +18,7 @@ namespace warpload {
 struct ReadCounts {
   std::uint64_t plain_reads = 0;     // ranges read straight into the caller's memory
   std::uint64_t direct_windows = 0;  // windows read past the page cache
+  std::uint64_t straight_reads = 0;  // ranges read past it straight into the caller's memory
   std::uint64_t cold_windows = 0;    // windows read through it because the file system has no other way
 };
 
@@ -35,6 +38,12 @@ class RangeReader {
   // The range's bytes in the reader's buffer, valid until the next call; empty when the range is better read plainly.
   // The caller means to ask for ranges up to `lookahead_end` next; nothing beyond it is read, but to fill a block.
   [[nodiscard]] std::span<const std::byte> view(const File& file, ByteRange range, std::uint64_t lookahead_end);
+
+  // Reads a range that is not in the page cache straight into `memory`, which begins at a multiple of
+  // DirectFile::kMemoryAlignment and has room for a block more at either end. Returns where in it the range begins;
+  // nothing when the range is better read another way.
+  [[nodiscard]] std::optional<std::size_t> read_straight(const File& file, ByteRange range,
+                                                         std::span<std::byte> memory);
 
   // Fills `destination`, of the range's size. `file` is `source` where that is one, else nullptr.
   void read(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination,

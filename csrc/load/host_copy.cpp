@@ -10,19 +10,19 @@
 namespace warpload {
 namespace {
 
-// A source knows its path and the bytes; which tensor they were to become is known here.
-[[noreturn]] void rethrow_with_tensor(const IoError& error, const Checkpoint& checkpoint, const ReadRun& run) {
-  const std::uint64_t at = error.range() ? error.range()->begin : run.source.begin;
+template <class AnyError>
+[[noreturn]] void rethrow_naming(const AnyError& error, std::uint64_t at, const Checkpoint& checkpoint,
+                                 const ReadRun& run) {
   const auto& tensors = checkpoint.tensors();
   const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
     return tensor.shard == run.shard && tensor.range.begin <= at && at < tensor.range.end;
   });
-  throw IoError({.reason = error.reason(),
-                 .path = error.path(),
-                 .tensor = found == tensors.end() ? error.tensor() : found->name,
-                 .range = error.range(),
-                 .system_error = error.system_error(),
-                 .cure = error.cure()});
+  throw AnyError({.reason = error.reason(),
+                  .path = error.path().empty() ? checkpoint.shard_path(run.shard) : error.path(),
+                  .tensor = found == tensors.end() ? error.tensor() : found->name,
+                  .range = error.range() ? error.range() : run.source,
+                  .system_error = error.system_error(),
+                  .cure = error.cure()});
 }
 
 // How far to read ahead of a run: over the runs of its batch that go on where it ends in the file, in windows of about
@@ -59,7 +59,30 @@ void spread(std::span<const Piece> pieces, const std::byte* source, std::byte* d
   }
 }
 
+// The batch's range of one file, if its slot is to hold just that.
+std::optional<ByteRange> find_straight_range(const LoadPlan& plan, const Batch& batch) {
+  const ReadRun& first = plan.runs[batch.first_run];
+  const ReadRun& last = plan.runs[batch.first_run + batch.run_count - 1];
+  for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
+    const ReadRun& run = plan.runs[index];
+    if (run.shard != first.shard) return std::nullopt;
+    for (const Piece& piece : std::span(plan.pieces).subspan(run.first_piece, run.piece_count)) {
+      const std::uint64_t in_batch = run.source.begin + piece.source_offset - first.source.begin;
+      if (piece.cast != nullptr || piece.destination_offset != in_batch) return std::nullopt;
+    }
+  }
+  return ByteRange{first.source.begin, last.source.end};
+}
+
 }  // namespace
+
+void rethrow_with_tensor(const IoError& error, const Checkpoint& checkpoint, const ReadRun& run) {
+  rethrow_naming(error, error.range() ? error.range()->begin : run.source.begin, checkpoint, run);
+}
+
+void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint, const ReadRun& run) {
+  rethrow_naming(error, run.source.begin, checkpoint, run);
+}
 
 HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode) : reader_(mode), buffer_(run_bytes) {}
 
@@ -87,6 +110,14 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
     rethrow_with_tensor(error, checkpoint, run);
   }
   spread(pieces, bytes.data(), destination);
+}
+
+std::optional<std::size_t> HostCopier::read_straight(const LoadPlan& plan, const Batch& batch,
+                                                     const Checkpoint& checkpoint, std::span<std::byte> slot) {
+  const File* file = checkpoint.file(plan.runs[batch.first_run].shard);
+  if (file == nullptr) return std::nullopt;
+  const std::optional<ByteRange> range = find_straight_range(plan, batch);
+  return range ? reader_.read_straight(*file, *range, slot) : std::nullopt;
 }
 
 }  // namespace warpload

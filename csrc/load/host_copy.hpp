@@ -4,14 +4,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "io/range_reader.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
+#include "warpload/error.hpp"
 
 namespace warpload {
+
+// A source knows its path and the bytes, a device only itself; which tensor they were to become is known here.
+[[noreturn]] void rethrow_with_tensor(const IoError& error, const Checkpoint& checkpoint, const ReadRun& run);
+[[noreturn]] void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint, const ReadRun& run);
 
 // A worker's own buffers and reader. The checkpoints must outlive it. Threads: one worker at a time.
 class HostCopier {
@@ -23,6 +29,12 @@ class HostCopier {
   // the shard, the range and the first tensor concerned.
   void copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
             std::byte* destination);
+
+  // Reads a whole batch whose bytes lie in the slot as they do in their file, past the page cache and straight into the
+  // slot, when they are not in it. Returns where in the slot they begin; nothing when the batch is to be copied run by
+  // run.
+  [[nodiscard]] std::optional<std::size_t> read_straight(const LoadPlan& plan, const Batch& batch,
+                                                         const Checkpoint& checkpoint, std::span<std::byte> slot);
 
  private:
   RangeReader reader_;

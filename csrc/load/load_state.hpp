@@ -8,9 +8,10 @@
 #include <mutex>
 #include <vector>
 
-#include "device/host_arena.hpp"
+#include "device/segment.hpp"
 #include "exec/task_group.hpp"
-#include "exec/thread_pool.hpp"
+#include "load/device_lane.hpp"
+#include "load/loader_resources.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/loader.hpp"
 
@@ -18,29 +19,33 @@ namespace warpload {
 
 class HostCopier;
 
-// The order of the members is the order of construction; destruction runs backwards: the group drains first,
-// then tensors and segments go, the pool last.
+// The order of the members is the order of construction; destruction runs backwards: the group drains first (its tasks
+// drain the lanes), then the lanes go, then tensors and segments, the workers last.
 struct LoadHandle::State {
-  State(std::shared_ptr<ThreadPool> workers, const std::vector<SegmentRequest>& segment_requests, DirectIo mode);
+  State(std::shared_ptr<LoaderResources> shared, const std::vector<SegmentRequest>& segment_requests,
+        const SegmentAllocator& allocate);
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
   void start();
   void notify_segments() const;
+  void drop_segment(std::size_t segment);
   [[nodiscard]] bool segment_finished(std::size_t segment) const noexcept {
     return runs_left[segment].load(std::memory_order_acquire) == 0;
   }
 
-  std::shared_ptr<ThreadPool> pool;
-  DirectIo direct_io;
+  std::shared_ptr<LoaderResources> resources;
   std::vector<Checkpoint::Ptr> checkpoints;  // by segment
   LoadPlan plan;
-  std::vector<std::shared_ptr<HostSegment>> segments;
+  std::vector<std::shared_ptr<Segment>> segments;
   std::vector<std::vector<Tensor>> tensors;  // by segment
+  std::vector<std::unique_ptr<DeviceLane>> lanes;
+  std::vector<DeviceLane*> lane_of;  // by segment; null on the host
 
   std::atomic<std::uint64_t> bytes_done = 0;
   std::atomic<std::size_t> next_batch = 0;
   std::unique_ptr<std::atomic<std::size_t>[]> runs_left;  // by segment
+  std::unique_ptr<std::atomic<bool>[]> dropped;           // by segment
   mutable std::mutex segment_mutex;
   mutable std::condition_variable segment_finished_or_failed;
 
@@ -49,7 +54,10 @@ struct LoadHandle::State {
  private:
   void make_tensors();
   void pump();
-  void copy_batch(HostCopier& copier, const Batch& batch);
+  void deliver(HostCopier& copier, const Batch& batch);
+  void deliver_directly(HostCopier& copier, const Batch& batch);
+  void deliver_through_slot(HostCopier& copier, const Batch& batch);
+  void arrived(std::size_t first_run, std::size_t run_count);
 };
 
 }  // namespace warpload

@@ -5,47 +5,64 @@
 #include <algorithm>
 #include <utility>
 
-#include "exec/thread_pool.hpp"
+#include "exec/task_group.hpp"
 #include "load/load_state.hpp"
+#include "load/loader_resources.hpp"
+#include "warpload/error.hpp"
 
 namespace warpload {
 namespace {
 
-// Memory bandwidth is spent long before; more workers only fight over it.
-constexpr unsigned kMostDefaultThreads = 32;
-
-unsigned thread_count(const LoaderOptions& options) {
-  if (options.threads != 0) return options.threads;
-  return std::min(ThreadPool::usable_processors(), kMostDefaultThreads);
-}
-
-// A child after fork has none of the parent's threads: joining them would hang, so there the pool is left
-// behind.
-std::shared_ptr<ThreadPool> make_pool(unsigned threads) {
-  return {new ThreadPool(threads), [owner = ::getpid()](ThreadPool* pool) {
-            if (::getpid() == owner) delete pool;
+// A child after fork has none of the parent's threads, and must not touch the parent's driver: joining would hang, so
+// there everything is left behind.
+template <class Owned>
+std::shared_ptr<Owned> owned_by_this_process(Owned* owned) {
+  return {owned, [owner = ::getpid()](Owned* pointer) {
+            if (::getpid() == owner) delete pointer;
           }};
 }
 
 }  // namespace
 
 struct Loader::State {
-  explicit State(const LoaderOptions& options) : pool(make_pool(thread_count(options))), direct_io(options.direct_io) {}
-  std::shared_ptr<ThreadPool> pool;  // shared with the handles: it outlives the last load
-  DirectIo direct_io;
+  explicit State(const LoaderOptions& options)
+      : resources(owned_by_this_process(new LoaderResources(options))), preparations(resources->workers()) {}
+  std::shared_ptr<LoaderResources> resources;
+  TaskGroup preparations;
 };
 
-Loader::Loader(LoaderOptions options) : state_(std::make_shared<State>(options)) {}
+Loader::Loader(LoaderOptions options) : state_(owned_by_this_process(new State(options))) {}
 Loader::Loader(Loader&&) noexcept = default;
 Loader& Loader::operator=(Loader&&) noexcept = default;
 Loader::~Loader() = default;
 
-unsigned Loader::threads() const noexcept { return state_->pool->size(); }
+unsigned Loader::threads() const noexcept { return state_->resources->options().threads; }
 
-LoadHandle Loader::start(const std::vector<SegmentRequest>& requests) const {
-  auto state = std::make_unique<LoadHandle::State>(state_->pool, requests, state_->direct_io);
+LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {
+  auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, allocate);
   state->start();
   return LoadHandle(std::move(state));
 }
+
+void Loader::prepare(const Device& device, std::uint64_t bytes) const {
+  LoaderResources& resources = *state_->resources;
+  const LoaderOptions& options = resources.options();
+  const std::uint64_t wanted = std::min(bytes, options.pinned_bytes);
+  const std::uint64_t slots = std::max<std::uint64_t>((wanted + options.slot_bytes - 1) / options.slot_bytes, 1);
+  for (std::uint64_t slot = 0; slot < slots; ++slot) {
+    state_->preparations.run([&resources, backend = device.backend(), bytes = (slot + 1) * options.slot_bytes] {
+      try {
+        backend->open();
+        const auto pool = resources.pinned_pool(*backend);
+        if (pool->bytes() < bytes) pool->grow(backend);
+      } catch (const Error&) {  // a load that needs it will say so
+      }
+    });
+  }
+}
+
+std::uint64_t Loader::release_pinned_memory() const { return state_->resources->release_pinned_memory(); }
+std::uint64_t Loader::pinned_bytes() const { return state_->resources->pinned_bytes(); }
+std::string Loader::pinning_failure() const { return state_->resources->pinning_failure(); }
 
 }  // namespace warpload

@@ -5,18 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "plan/slot_layout.hpp"
+
 namespace warpload {
 namespace {
-
-std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
-  if (value > std::numeric_limits<std::uint64_t>::max() - (alignment - 1)) {
-    throw OutOfMemoryError({.reason = "the checkpoint's tensors do not fit in 64 bits of address"});
-  }
-  return (value + alignment - 1) / alignment * alignment;
-}
-
-// The number of elements; the header's validation has shown that the product fits.
-std::uint64_t element_count(const TensorInfo& tensor) { return tensor.range.size() * 8 / dtype_bits(tensor.dtype); }
 
 DType target_dtype(const SegmentRequest& request, const TensorInfo& tensor) {
   if (const auto found = request.tensor_dtypes.find(tensor.name); found != request.tensor_dtypes.end()) {
@@ -37,83 +29,79 @@ void check_names(const SegmentRequest& request) {
   if (request.only) std::for_each(request.only->begin(), request.only->end(), check);
 }
 
-// Adds one segment after the other; keeps the run that the next tensor may still extend.
+CastFunction cast_of(const SegmentRequest& request, const TensorInfo& tensor, DType dtype) {
+  if (dtype == tensor.dtype) return nullptr;
+  const CastFunction cast = find_cast(tensor.dtype, dtype);
+  if (cast != nullptr) return cast;
+  throw InvalidArgumentError(
+      {.reason = "no cast from " + std::string(dtype_name(tensor.dtype)) + " to " + std::string(dtype_name(dtype)),
+       .path = request.checkpoint->shard_path(tensor.shard),
+       .tensor = tensor.name});
+}
+
+bool can_be_view(const SegmentRequest& request, const TensorInfo& tensor) {
+  const bool aligned = tensor.range.begin % dtype_alignment(tensor.dtype) == 0;
+  return request.zero_copy && aligned && request.checkpoint->file(tensor.shard) != nullptr;
+}
+
+// Adds one segment after the other.
 class PlanBuilder {
  public:
   explicit PlanBuilder(const PlanLimits& limits) : limits_(limits) {}
 
-  void add_segment(const SegmentRequest& request) {
+  void add_segment(const SegmentRequest& request, const Delivery& delivery) {
     check_names(request);
-    segment_ = PlannedSegment{};
+    PlannedSegment segment;
+    RunWriter runs(plan_, limits_, plan_.segments.size());
+    SlotLayout slots(plan_, limits_, runs);
     const std::size_t first_run = plan_.runs.size();
     const auto& tensors = request.checkpoint->tensors();
     for (std::size_t position = 0; position < tensors.size(); ++position) {
-      if (request.only && !request.only->contains(tensors[position].name)) continue;
-      add_tensor(request, position, tensors[position]);
+      const TensorInfo& tensor = tensors[position];
+      if (request.only && !request.only->contains(tensor.name)) continue;
+      const DType dtype = target_dtype(request, tensor);
+      const CastFunction cast = cast_of(request, tensor, dtype);
+      if (!delivery.through_slots && cast == nullptr && can_be_view(request, tensor)) {
+        segment.tensors.push_back({position, dtype, Placement::kView, tensor.range.begin, tensor.range.size()});
+        continue;
+      }
+      const TensorPart whole = place(segment, position, tensor, dtype, cast);
+      if (!delivery.through_slots) {
+        runs.add(whole);
+      } else if (cast != nullptr && delivery.device_casts && delivery.device_casts(tensor.dtype, dtype)) {
+        slots.add_for_device_cast(whole, tensor.dtype, dtype);
+      } else {
+        slots.add(whole);
+      }
     }
-    segment_.arena_bytes = align_up(segment_.arena_bytes, kSegmentAlignment);
-    segment_.run_count = plan_.runs.size() - first_run;
-    plan_.arena_bytes += segment_.arena_bytes;
-    plan_.read_bytes += segment_.read_bytes;
-    add_batches(first_run);
-    plan_.segments.push_back(std::move(segment_));
+    segment.arena_bytes =
+        align_up(segment.arena_bytes, delivery.through_slots ? kDeviceSegmentAlignment : kSegmentAlignment);
+    segment.run_count = plan_.runs.size() - first_run;
+    for (std::size_t run = first_run; run < plan_.runs.size(); ++run)
+      segment.read_bytes += plan_.runs[run].source.size();
+    if (!delivery.through_slots) add_batches(first_run);
+    finish(std::move(segment));
   }
 
   [[nodiscard]] LoadPlan finish() { return std::move(plan_); }
 
  private:
-  void add_tensor(const SegmentRequest& request, std::size_t position, const TensorInfo& tensor) {
-    const DType dtype = target_dtype(request, tensor);
-    const CastFunction cast = dtype == tensor.dtype ? nullptr : find_cast(tensor.dtype, dtype);
-    if (dtype != tensor.dtype && cast == nullptr) {
-      throw InvalidArgumentError(
-          {.reason = "no cast from " + std::string(dtype_name(tensor.dtype)) + " to " + std::string(dtype_name(dtype)),
-           .path = request.checkpoint->shard_path(tensor.shard),
-           .tensor = tensor.name});
+  // Gives the tensor its place in the arena.
+  TensorPart place(PlannedSegment& segment, std::size_t position, const TensorInfo& tensor, DType dtype,
+                   CastFunction cast) const {
+    TensorPart part{.shard = tensor.shard, .source = tensor.range, .cast = cast};
+    if (cast != nullptr) {
+      part.source_bytes = dtype_bits(tensor.dtype) / 8;
+      part.result_bytes = dtype_bits(dtype) / 8;
     }
-    const bool aligned = tensor.range.begin % dtype_alignment(tensor.dtype) == 0;
-    const bool mappable = request.checkpoint->file(tensor.shard) != nullptr;
-    if (cast == nullptr && request.zero_copy && aligned && mappable) {
-      segment_.tensors.push_back({position, dtype, Placement::kView, tensor.range.begin, tensor.range.size()});
-      return;
-    }
-    const std::uint64_t count = cast == nullptr ? tensor.range.size() : element_count(tensor);
-    const std::uint64_t element = cast == nullptr ? 1 : dtype_bits(dtype) / 8;
-    if (count > (std::numeric_limits<std::uint64_t>::max() >> 8) / element) {
+    const std::uint64_t count = tensor.range.size() / part.source_bytes;
+    if (count > (std::numeric_limits<std::uint64_t>::max() >> 8) / part.result_bytes) {
       throw OutOfMemoryError({.reason = "the cast tensor does not fit in 64 bits of address", .tensor = tensor.name});
     }
-    const std::uint64_t offset = align_up(segment_.arena_bytes, kTensorAlignment);
-    segment_.tensors.push_back({position, dtype, Placement::kArena, offset, count * element});
-    segment_.arena_bytes = offset + count * element;
-    add_pieces(tensor, offset, cast, element);
-  }
-
-  // Cuts one tensor into pieces, filling up the open run first when the file goes on where that run ends.
-  void add_pieces(const TensorInfo& tensor, std::uint64_t offset, CastFunction cast, std::uint64_t result_bytes) {
-    const std::uint64_t source_bytes = cast == nullptr ? 1 : dtype_bits(tensor.dtype) / 8;
-    std::uint64_t begin = tensor.range.begin;
-    while (begin < tensor.range.end) {
-      ReadRun& run = open_run(tensor.shard, begin, source_bytes);
-      const std::uint64_t room = (limits_.run_bytes - run.source.size()) / source_bytes;
-      const std::uint64_t count = std::min(room, (tensor.range.end - begin) / source_bytes);
-      plan_.pieces.push_back({run.source.size(), offset, count, cast});
-      ++run.piece_count;
-      run.source.end += count * source_bytes;
-      begin += count * source_bytes;
-      offset += count * result_bytes;
-      segment_.read_bytes += count * source_bytes;
-    }
-  }
-
-  ReadRun& open_run(std::size_t shard, std::uint64_t begin, std::uint64_t source_bytes) {
-    const std::size_t segment = plan_.segments.size();
-    if (!plan_.runs.empty()) {
-      ReadRun& last = plan_.runs.back();
-      const bool continues = last.segment == segment && last.shard == shard && last.source.end == begin;
-      if (continues && last.source.size() + source_bytes <= limits_.run_bytes) return last;
-    }
-    plan_.runs.push_back({segment, shard, {begin, begin}, plan_.pieces.size(), 0});
-    return plan_.runs.back();
+    part.destination = align_up(segment.arena_bytes, kTensorAlignment);
+    segment.arena_bytes = part.destination + count * part.result_bytes;
+    segment.tensors.push_back({position, dtype, Placement::kArena, part.destination, count * part.result_bytes});
+    return part;
   }
 
   void add_batches(std::size_t first_run) {
@@ -121,23 +109,31 @@ class PlanBuilder {
     for (std::size_t run = first_run; run < plan_.runs.size(); ++run) {
       const std::uint64_t offset = plan_.pieces[plan_.runs[run].first_piece].destination_offset;
       if (run == first_run || offset - batch_begin >= limits_.batch_bytes) {
-        plan_.batches.push_back({run, 0});
+        plan_.batches.push_back({.first_run = run});
         batch_begin = offset;
       }
       ++plan_.batches.back().run_count;
     }
   }
 
+  void finish(PlannedSegment segment) {
+    plan_.arena_bytes += segment.arena_bytes;
+    plan_.read_bytes += segment.read_bytes;
+    plan_.segments.push_back(std::move(segment));
+  }
+
   PlanLimits limits_;
   LoadPlan plan_;
-  PlannedSegment segment_;
 };
 
 }  // namespace
 
-LoadPlan make_load_plan(std::span<const SegmentRequest> requests, const PlanLimits& limits) {
+LoadPlan make_load_plan(std::span<const SegmentRequest> requests, const PlanLimits& limits,
+                        std::span<const Delivery> deliveries) {
   PlanBuilder builder(limits);
-  for (const SegmentRequest& request : requests) builder.add_segment(request);
+  for (std::size_t index = 0; index < requests.size(); ++index) {
+    builder.add_segment(requests[index], deliveries.empty() ? Delivery{} : deliveries[index]);
+  }
   return builder.finish();
 }
 

@@ -8,10 +8,20 @@
 //   tensors:
 //               [---- run 0 ----)[- run 1 -)    at most `run_bytes` each, cut between elements
 //                 piece 0, piece 1, piece 2      what one run holds of each tensor
+//
+// A segment on a device is filled through slots, each of which goes out as one copy:
+//
+//   slot     | a |0| b      |0| c.. |      an image of the arena, padding (zeros) included
+//   arena    | a | | b      | | c.. | c.. | d | ...
+//            [------ batch 0 -------)[-- batch 1 --
+//
+// Where the device casts, the slot holds the tensors' bytes as they are in the file, each at a multiple of 256 bytes;
+// it goes to a staging buffer, and a kernel a tensor casts from there into the arena.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -22,6 +32,7 @@ namespace warpload {
 
 inline constexpr std::uint64_t kTensorAlignment = 256;
 inline constexpr std::uint64_t kSegmentAlignment = std::uint64_t{2} << 20;  // a huge page
+inline constexpr std::uint64_t kDeviceSegmentAlignment = 512;               // to which torch's allocator rounds as well
 
 enum class Placement : std::uint8_t {
   kView,   // zero-copy: bytes of the file's private mapping
@@ -39,7 +50,7 @@ struct PlannedTensor {
 // A part of one tensor inside one read run.
 struct Piece {
   std::uint64_t source_offset = 0;       // from the run's begin
-  std::uint64_t destination_offset = 0;  // from the segment's begin
+  std::uint64_t destination_offset = 0;  // from the segment's begin; where there are slots, from the slot's
   std::uint64_t count = 0;               // elements where `cast` is set, else bytes
   CastFunction cast = nullptr;
 };
@@ -52,11 +63,30 @@ struct ReadRun {
   std::size_t piece_count = 0;
 };
 
-// Consecutive runs that one worker takes at once: long enough that two workers seldom fault the same huge
-// page.
+// A part of one tensor that the device casts.
+struct DeviceCast {
+  std::uint64_t slot_offset = 0;         // a multiple of 256, as the next one
+  std::uint64_t destination_offset = 0;  // from the segment's begin
+  std::uint64_t count = 0;               // elements
+  DType source = DType::u8;
+  DType destination = DType::u8;
+};
+
+// Consecutive runs that one worker takes at once. Straight into the arena: long enough that two workers seldom fault
+// the same huge page. Through a slot: what fits into one.
 struct Batch {
   std::size_t first_run = 0;
   std::size_t run_count = 0;
+  std::uint64_t slot_bytes = 0;          // how much of a slot it fills; 0: straight into the arena
+  std::uint64_t destination_offset = 0;  // from the segment's begin, where the slot's bytes go unless there are casts
+  std::size_t first_cast = 0;
+  std::size_t cast_count = 0;
+};
+
+// How one segment is filled.
+struct Delivery {
+  bool through_slots = false;
+  std::function<bool(DType source, DType destination)> device_casts = {};  // nothing: the host casts
 };
 
 struct PlannedSegment {
@@ -70,6 +100,7 @@ struct LoadPlan {
   std::vector<PlannedSegment> segments;  // one a request, same order
   std::vector<ReadRun> runs;             // by segment, then by arena offset
   std::vector<Piece> pieces;
+  std::vector<DeviceCast> casts;
   std::vector<Batch> batches;
   std::uint64_t arena_bytes = 0;
   std::uint64_t read_bytes = 0;
@@ -78,10 +109,14 @@ struct LoadPlan {
 struct PlanLimits {
   std::uint64_t run_bytes = std::uint64_t{512} << 10;  // stays in a core's own cache between read and cast
   std::uint64_t batch_bytes = std::uint64_t{8} << 20;  // of the destination
+  std::uint64_t slot_bytes = std::uint64_t{8} << 20;   // a multiple of 256
 };
 
 // Throws InvalidArgumentError for a cast that is not supported, a name in `only` or `tensor_dtypes` that the
 // checkpoint lacks, or a missing checkpoint, and OutOfMemoryError when the sizes do not fit in 64 bits.
-[[nodiscard]] LoadPlan make_load_plan(std::span<const SegmentRequest> requests, const PlanLimits& limits = {});
+//
+// `deliveries` says how each request's segment is filled; empty means straight into the arena for all.
+[[nodiscard]] LoadPlan make_load_plan(std::span<const SegmentRequest> requests, const PlanLimits& limits = {},
+                                      std::span<const Delivery> deliveries = {});
 
 }  // namespace warpload

@@ -71,14 +71,14 @@ TEST_F(CudaDriverTest, OpenDriverHasEveryCallAndCanBeOpenedAgain) {
 TEST_F(CudaDriverTest, SuccessDoesNotThrow) {
   const auto driver = Driver::open(kFake);
   int version = 0;
-  EXPECT_NO_THROW(WARPLOAD_CUDA(*driver, cuDriverGetVersion, &version));
+  EXPECT_NO_THROW(driver->check(driver->cuDriverGetVersion(&version), "cuDriverGetVersion"));
   EXPECT_EQ(version, 13000);
 }
 
 TEST_F(CudaDriverTest, FailedCallIsADeviceErrorWithItsName) {
   const auto driver = Driver::open(kFake);
   DeviceHandle device = 0;
-  const auto error = catch_error<DeviceError>([&] { WARPLOAD_CUDA(*driver, cuDeviceGet, &device, 7); });
+  const auto error = catch_error<DeviceError>([&] { driver->check(driver->cuDeviceGet(&device, 7), "cuDeviceGet"); });
   EXPECT_EQ(error.reason(), "cuDeviceGet: CUDA_ERROR_INVALID_DEVICE: invalid device ordinal");
 }
 

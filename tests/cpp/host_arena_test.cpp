@@ -47,7 +47,7 @@ TEST(HostArenaTest, ReleasedPagesReadAsZerosAndTheirNeighboursKeepTheirBytes) {
   std::memset(segment->data(), 9, segment->bytes());
   const std::uint64_t begin = 1000;
   const std::uint64_t bytes = 3 * kSegmentAlignment;
-  segment->release_pages(begin, bytes);
+  segment->release(begin, bytes);
   EXPECT_EQ(segment->data()[begin - 1], std::byte{9});
   EXPECT_EQ(segment->data()[begin + bytes], std::byte{9});
   EXPECT_EQ(segment->data()[begin + bytes / 2], std::byte{0});

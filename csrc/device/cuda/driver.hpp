@@ -12,8 +12,8 @@ namespace warpload::cuda {
 // library is never unloaded: the driver starts threads of its own and does not survive it.
 class Driver {
  public:
-  // Opens the library, resolves every call and initialises the driver. Throws DeviceError when there is no such library,
-  // when it lacks a call (an old driver), or when it finds no device.
+  // Opens the library, resolves every call and initialises the driver. Throws DeviceError when there is no such
+  // library, when it lacks a call (an old driver), or when it finds no device.
   [[nodiscard]] static std::shared_ptr<const Driver> open(const std::string& library = "libcuda.so.1");
 
   // Throws DeviceError (OutOfMemoryError for kOutOfMemory) with the call's name and the driver's own words unless
@@ -32,6 +32,3 @@ class Driver {
 };
 
 }  // namespace warpload::cuda
-
-// Calls the driver and throws where it reports an error, with the call's name.
-#define WARPLOAD_CUDA(driver, call, ...) (driver).check((driver).call(__VA_ARGS__), #call)

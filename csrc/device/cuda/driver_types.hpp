@@ -51,8 +51,8 @@ inline constexpr unsigned kHostRegisterPortable = 1;
 
 }  // namespace warpload::cuda
 
-// Every driver call in use: X(symbol, parameter types). The table of function pointers, the fake driver of the tests and
-// the test that fails each call in turn are all made from this one list.
+// Every driver call in use: X(symbol, parameter types). The table of function pointers, the fake driver of the tests
+// and the test that fails each call in turn are all made from this one list.
 #define WARPLOAD_CUDA_CALLS(X)                                                                                         \
   X(cuInit, (unsigned))                                                                                                \
   X(cuDriverGetVersion, (int*))                                                                                        \

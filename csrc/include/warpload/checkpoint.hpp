@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,6 +30,15 @@ struct TensorInfo {
   ByteRange range;        // absolute offsets in that shard's file
 };
 
+// A tensor that is in the host's memory already: row-major, contiguous.
+struct MemoryTensor {
+  std::string name;
+  DType dtype = DType::u8;
+  std::vector<std::uint64_t> shape;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<void> owner;  // keeps the bytes; may be dropped on any thread
+};
+
 // All headers of a checkpoint. Opening checks every rule of the format in every shard before anything is
 // allocated for tensors; tensor data is not touched.
 //
@@ -48,6 +58,10 @@ class Checkpoint {
 
   // The same over sources of the caller's own; they are read positionally and never mapped.
   [[nodiscard]] static Ptr from_sources(std::vector<std::shared_ptr<const ByteSource>> sources);
+
+  // Tensors from memory, each a shard of its own, to be brought to a device like those of a file. Throws
+  // InvalidArgumentError when a size does not follow from dtype and shape, or two have one name.
+  [[nodiscard]] static Ptr from_memory(std::vector<MemoryTensor> tensors);
 
   // Ordered by shard, then by offset in its file.
   [[nodiscard]] const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }

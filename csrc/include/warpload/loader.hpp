@@ -4,14 +4,18 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "warpload/checkpoint.hpp"
+#include "warpload/device.hpp"
+#include "warpload/direct_io.hpp"
 #include "warpload/dtype.hpp"
 #include "warpload/tensor.hpp"
 
@@ -24,19 +28,44 @@ struct SegmentRequest {
   std::unordered_map<std::string, DType> tensor_dtypes = {};  // overrides `dtype`, by name
   std::optional<std::unordered_set<std::string>> only = {};   // these tensors and no others
   bool zero_copy = true;  // a tensor that is not cast, and lies aligned, becomes a view of the file's private mapping
+
+  // Where the tensors go, through pinned slots; nothing is the host's memory, filled directly (or mapped).
+  std::optional<Device> device = {};
+  // The device's own handle of the stream that the caller works in; null is its default stream. The first copy waits
+  // for what is queued there, so that memory which that work still uses may be given to the load.
+  void* stream = nullptr;
 };
 
-// How files are read. Bytes that are in the page cache come from there fastest; bytes that are not come faster past it.
-enum class DirectIo {
-  kAuto,    // by what is in the page cache, range by range
-  kNever,   // always through the page cache
-  kAlways,  // past it wherever the file system allows, whatever it holds; for tests and measurements
+// Who casts tensors on their way to a device.
+enum class DeviceCasts : std::uint8_t {
+  kAuto,    // the device where the source is no larger than the result, else whoever is faster by measurement
+  kHost,    // the workers, while they fill the slots
+  kDevice,  // the device where it can, else the workers
 };
 
 struct LoaderOptions {
   unsigned threads = 0;  // workers; 0 takes the processors that this process may run on
+  std::uint64_t pinned_bytes = std::uint64_t{256} << 20;  // at most, of the ring of slots
+  std::uint64_t slot_bytes = std::uint64_t{8} << 20;      // of one slot; a multiple of 2 MiB
+  DeviceCasts device_casts = DeviceCasts::kAuto;
   DirectIo direct_io = DirectIo::kAuto;
 };
+
+// Memory for one segment, brought by the caller: at least as many bytes as were asked for, at an address of the
+// segment's device that is a multiple of 256. `owner` is dropped with the last tensor of the segment, on any thread.
+struct AdoptedMemory {
+  std::byte* data = nullptr;
+  std::shared_ptr<void> owner = {};
+};
+
+struct SegmentSize {
+  std::size_t segment = 0;  // position of its request
+  std::uint64_t bytes = 0;
+};
+
+// Called once, on the thread that calls start, with every segment that lives on a device and is not empty; returns as
+// many pieces of memory, in that order. What it throws passes through start.
+using SegmentAllocator = std::function<std::vector<AdoptedMemory>(std::span<const SegmentSize>)>;
 
 struct LoadProgress {
   std::uint64_t bytes_done = 0;  // bytes of files that have arrived in the arena; views count as nothing
@@ -57,11 +86,23 @@ class LoadHandle {
   void wait() const;
   [[nodiscard]] bool wait_for(std::chrono::milliseconds timeout) const;
 
-  // True once all bytes of that segment are in place. Returns true as well when the load has failed: get()
-  // tells.
+  // True once all bytes of that segment are in place, or, on a device, the last copy has been queued: what the caller's
+  // stream does after make_stream_wait finds them. Returns true as well when the load has failed: get() tells.
   [[nodiscard]] bool wait_segment_for(std::size_t segment, std::chrono::milliseconds timeout) const;
 
+  // Makes work that the caller queues in that stream (the device's own handle) from now on wait for the copies of a
+  // segment whose wait_segment_for has returned true. Nothing for a segment on the host. Throws DeviceError.
+  void make_stream_wait(std::size_t segment, void* stream) const;
+
+  // Waits until the copies of such a segment have been done. Throws DeviceError when one of them failed.
+  void wait_arrival(std::size_t segment) const;
+
   [[nodiscard]] LoadProgress progress() const noexcept;
+
+  // Gives a segment up: what has not been read is skipped, and its memory goes with the last tensor that the caller
+  // still holds. Waits for what is being copied. tensors() of it is empty afterwards; no other thread may be using
+  // that. Throws DeviceError when a copy failed.
+  void drop_segment(std::size_t segment) const;
 
   // Asks the workers to stop; get() then throws CancelledError, unless the load had ended before. Does not
   // wait.
@@ -99,10 +140,25 @@ class Loader {
 
   [[nodiscard]] unsigned threads() const noexcept;
 
-  // Plans all requests, reserves one arena for them and starts filling it, in the order given. Throws before
-  // anything moves: InvalidArgumentError, OutOfMemoryError (with the sizes), IoError (a file that has
-  // shrunk).
-  [[nodiscard]] LoadHandle start(const std::vector<SegmentRequest>& requests) const;
+  // Plans all requests, reserves one arena for them and starts filling it, in the order given. Segments on a device
+  // take the memory that `allocate` returns, or, without it, memory of the driver's. Throws before anything moves:
+  // InvalidArgumentError, OutOfMemoryError (with the sizes), DeviceError, IoError (a file that has shrunk).
+  [[nodiscard]] LoadHandle start(const std::vector<SegmentRequest>& requests,
+                                 const SegmentAllocator& allocate = {}) const;
+
+  // Opens the device and pins slots for loads of up to `bytes`, on the workers, and does not wait for it. A failure
+  // shows when a load needs what failed.
+  void prepare(const Device& device, std::uint64_t bytes) const;
+
+  // Unpins and frees the slots that no load uses; returns their bytes.
+  std::uint64_t release_pinned_memory() const;
+
+  // Bytes of slots that are pinned now.
+  [[nodiscard]] std::uint64_t pinned_bytes() const;
+
+  // Why host memory could not be pinned as wanted; empty when it could. Loads go on with fewer slots, or with pageable
+  // ones, which is slower.
+  [[nodiscard]] std::string pinning_failure() const;
 
  private:
   struct State;

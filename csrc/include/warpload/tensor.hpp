@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "warpload/device.hpp"
 #include "warpload/dtype.hpp"
 
 namespace warpload {
@@ -17,13 +18,21 @@ namespace warpload {
 class Tensor {
  public:
   Tensor(std::string name, DType dtype, std::vector<std::uint64_t> shape, std::shared_ptr<std::byte> memory,
-         std::uint64_t nbytes)
-      : name_(std::move(name)), dtype_(dtype), shape_(std::move(shape)), memory_(std::move(memory)), nbytes_(nbytes) {}
+         std::uint64_t nbytes, DeviceId device = {})
+      : name_(std::move(name)),
+        dtype_(dtype),
+        shape_(std::move(shape)),
+        memory_(std::move(memory)),
+        nbytes_(nbytes),
+        device_(device) {}
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
   [[nodiscard]] const std::vector<std::uint64_t>& shape() const noexcept { return shape_; }
   [[nodiscard]] std::uint64_t nbytes() const noexcept { return nbytes_; }
+
+  // Where the bytes are; data() is an address there.
+  [[nodiscard]] DeviceId device() const noexcept { return device_; }
 
   // First byte; nullptr for an empty tensor. Writable: a view of a file is copy-on-write.
   [[nodiscard]] std::byte* data() const noexcept { return memory_.get(); }
@@ -37,6 +46,7 @@ class Tensor {
   std::vector<std::uint64_t> shape_;
   std::shared_ptr<std::byte> memory_;
   std::uint64_t nbytes_;
+  DeviceId device_;
 };
 
 }  // namespace warpload

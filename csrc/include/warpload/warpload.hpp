@@ -2,6 +2,8 @@
 #pragma once
 
 #include "warpload/checkpoint.hpp"  // IWYU pragma: export
+#include "warpload/device.hpp"      // IWYU pragma: export
+#include "warpload/direct_io.hpp"   // IWYU pragma: export
 #include "warpload/dtype.hpp"       // IWYU pragma: export
 #include "warpload/error.hpp"       // IWYU pragma: export
 #include "warpload/loader.hpp"      // IWYU pragma: export

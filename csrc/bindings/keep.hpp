@@ -1,0 +1,19 @@
+// Python objects that native code keeps.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+
+namespace warpload::bindings {
+
+// Native code may drop the result on any thread, and after the interpreter's end.
+[[nodiscard]] inline std::shared_ptr<void> keep(pybind11::object object) {
+  return {object.release().ptr(), [](void* kept) {
+            if (Py_IsInitialized() == 0) return;  // the process ends: nobody needs the memory
+            const pybind11::gil_scoped_acquire lock;
+            Py_DECREF(static_cast<PyObject*>(kept));
+          }};
+}
+
+}  // namespace warpload::bindings

@@ -1,0 +1,58 @@
+#include "device/cuda/cast_module.hpp"
+
+#include <string>
+
+#include "convert/cast_kernels.hpp"
+
+namespace warpload::cuda {
+namespace {
+
+// The GPU is older than the oldest code in the image, or the driver than the toolkit that made it: the processor casts.
+bool is_unusable_image(Result result) noexcept {
+  constexpr Result kInvalidPtx = 218;
+  constexpr Result kNoJitCompiler = 221;
+  constexpr Result kUnsupportedPtxVersion = 222;
+  return result == kNoBinaryForGpu || result == kInvalidImage || result == kInvalidPtx || result == kNoJitCompiler ||
+         result == kUnsupportedPtxVersion;
+}
+
+}  // namespace
+
+CastModule::~CastModule() {
+  if (module_ == nullptr) return;
+  try {
+    const CurrentContext current(*context_);
+    static_cast<void>(context_->driver().cuModuleUnload(module_));
+  } catch (...) {  // the context is gone, and the module with it
+  }
+}
+
+FunctionHandle CastModule::find(DType source, DType destination) {
+  const std::string name = cast_kernel_name(source, destination);
+  if (name.empty()) return nullptr;
+  const std::lock_guard lock(mutex_);
+  const auto found = functions_.find({source, destination});
+  if (found != functions_.end()) return found->second;
+  if (!tried_) load();
+  FunctionHandle function = nullptr;
+  if (module_ != nullptr) {
+    const CurrentContext current(*context_);
+    WARPLOAD_CUDA(*context_, cuModuleGetFunction, &function, module_, name.c_str());
+  }
+  functions_[{source, destination}] = function;
+  return function;
+}
+
+void CastModule::load() {
+  if (!embedded_cast_kernels().empty()) {
+    const CurrentContext current(*context_);
+    const Result result = context_->driver().cuModuleLoadData(&module_, embedded_cast_kernels().data());
+    if (is_unusable_image(result))
+      module_ = nullptr;
+    else
+      context_->check(result, "cuModuleLoadData");
+  }
+  tried_ = true;
+}
+
+}  // namespace warpload::cuda

@@ -1,0 +1,48 @@
+#include "device/cuda/context.hpp"
+
+#include <utility>
+
+#include "warpload/error.hpp"
+
+namespace warpload::cuda {
+
+Context::Context(std::shared_ptr<const Driver> driver, int ordinal)
+    : driver_(std::move(driver)), ordinal_(ordinal), name_("cuda:" + std::to_string(ordinal)) {
+  int count = 0;
+  driver_->check(driver_->cuDeviceGetCount(&count), "cuDeviceGetCount");
+  if (ordinal < 0 || ordinal >= count) {
+    throw DeviceError({.reason = "there is no GPU " + name_ + ": the driver sees " + std::to_string(count)});
+  }
+}
+
+Context::~Context() {
+  // At the process's end the driver may be gone already; there is nobody to tell.
+  if (handle_ != nullptr) static_cast<void>(driver_->cuDevicePrimaryCtxRelease_v2(device_));
+}
+
+ContextHandle Context::handle() {
+  const std::lock_guard lock(mutex_);
+  if (handle_ == nullptr) {
+    WARPLOAD_CUDA(*this, cuDeviceGet, &device_, ordinal_);
+    WARPLOAD_CUDA(*this, cuDevicePrimaryCtxRetain, &handle_, device_);
+  }
+  return handle_;
+}
+
+void Context::check(Result result, const char* call) const {
+  if (result == kSuccess) return;
+  const std::string reason = name_ + ": " + driver_->describe(result, call);
+  if (result == kOutOfMemory) throw OutOfMemoryError({.reason = reason});
+  throw DeviceError({.reason = reason});
+}
+
+CurrentContext::CurrentContext(Context& context) : driver_(context.driver()) {
+  WARPLOAD_CUDA(context, cuCtxPushCurrent_v2, context.handle());
+}
+
+CurrentContext::~CurrentContext() {
+  ContextHandle popped = nullptr;
+  static_cast<void>(driver_.cuCtxPopCurrent_v2(&popped));
+}
+
+}  // namespace warpload::cuda

@@ -1,0 +1,55 @@
+// One GPU's primary context, the one that CUDA's runtime and torch use.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "device/cuda/driver.hpp"
+
+namespace warpload::cuda {
+
+// Retains the context when it is first used, as that takes some tenths of a second the first time in a process, and
+// releases it at the end. Shared by all that lives in the context. Threads: any.
+class Context {
+ public:
+  Context(std::shared_ptr<const Driver> driver, int ordinal);
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context();
+
+  [[nodiscard]] const Driver& driver() const noexcept { return *driver_; }
+  [[nodiscard]] int ordinal() const noexcept { return ordinal_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }  // "cuda:0"
+
+  // Throws DeviceError when it cannot be had; a later call tries again.
+  [[nodiscard]] ContextHandle handle();
+
+  // Throws DeviceError (OutOfMemoryError where memory is what lacks) with the device's name before the driver's words.
+  void check(Result result, const char* call) const;
+
+ private:
+  std::shared_ptr<const Driver> driver_;
+  int ordinal_;
+  std::string name_;
+  std::mutex mutex_;
+  DeviceHandle device_ = 0;
+  ContextHandle handle_ = nullptr;
+};
+
+// Makes the context current on this thread for as long as it lives; what was current before is so again afterwards.
+class CurrentContext {
+ public:
+  explicit CurrentContext(Context& context);
+  CurrentContext(const CurrentContext&) = delete;
+  CurrentContext& operator=(const CurrentContext&) = delete;
+  ~CurrentContext();
+
+ private:
+  const Driver& driver_;
+};
+
+}  // namespace warpload::cuda
+
+// Calls the driver and throws where it reports an error, naming the device and the call.
+#define WARPLOAD_CUDA(context, call, ...) (context).check((context).driver().call(__VA_ARGS__), #call)

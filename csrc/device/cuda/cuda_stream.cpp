@@ -1,0 +1,102 @@
+#include "device/cuda/cuda_stream.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "warpload/error.hpp"
+
+namespace warpload::cuda {
+
+CudaEvent::CudaEvent(std::shared_ptr<Context> context, StreamHandle stream) : context_(std::move(context)) {
+  WARPLOAD_CUDA(*context_, cuEventCreate, &handle_, kEventBlockingSync | kEventDisableTiming);
+  const Result result = context_->driver().cuEventRecord(handle_, stream);
+  if (result == kSuccess) return;
+  static_cast<void>(context_->driver().cuEventDestroy_v2(handle_));
+  context_->check(result, "cuEventRecord");
+}
+
+CudaEvent::~CudaEvent() {
+  try {
+    const CurrentContext current(*context_);
+    static_cast<void>(context_->driver().cuEventDestroy_v2(handle_));
+  } catch (...) {  // the context is gone, and the event with it
+  }
+}
+
+bool CudaEvent::done() {
+  const CurrentContext current(*context_);
+  const Result result = context_->driver().cuEventQuery(handle_);
+  if (result == kNotReady) return false;
+  context_->check(result, "cuEventQuery");
+  return true;
+}
+
+void CudaEvent::synchronize() {
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuEventSynchronize, handle_);
+}
+
+CudaStream::CudaStream(std::shared_ptr<Context> context, std::shared_ptr<CastModule> casts)
+    : context_(std::move(context)), casts_(std::move(casts)) {
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuStreamCreate, &handle_, kStreamNonBlocking);
+}
+
+CudaStream::~CudaStream() {
+  try {
+    const CurrentContext current(*context_);
+    static_cast<void>(context_->driver().cuStreamDestroy_v2(handle_));
+  } catch (...) {  // the context is gone, and the stream with it
+  }
+}
+
+void CudaStream::copy_to_device(std::byte* destination, std::span<const std::byte> source) {
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuMemcpyHtoDAsync_v2, device_pointer(destination), source.data(), source.size(), handle_);
+}
+
+void CudaStream::copy_to_host(std::span<std::byte> destination, const std::byte* source) {
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuMemcpyDtoHAsync_v2, destination.data(), device_pointer(source), destination.size(),
+                handle_);
+}
+
+void CudaStream::cast(DType source_dtype, const std::byte* source, DType destination_dtype, std::byte* destination,
+                      std::uint64_t count) {
+  constexpr std::uint64_t kThreads = 256;
+  constexpr std::uint64_t kMostBlocks = 4096;  // the kernels stride over the rest
+  const FunctionHandle function = casts_->find(source_dtype, destination_dtype);
+  if (function == nullptr) throw InvalidArgumentError({.reason = "this GPU does not cast between these dtypes"});
+  DevicePointer from = device_pointer(source);
+  DevicePointer to = device_pointer(destination);
+  unsigned long long elements = count;
+  void* arguments[] = {&from, &to, &elements};
+  const auto blocks =
+      static_cast<unsigned>(std::clamp<std::uint64_t>((count + kThreads - 1) / kThreads, 1, kMostBlocks));
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuLaunchKernel, function, blocks, 1, 1, kThreads, 1, 1, 0, handle_, arguments, nullptr);
+}
+
+std::unique_ptr<Event> CudaStream::record() {
+  const CurrentContext current(*context_);
+  return std::make_unique<CudaEvent>(context_, handle_);
+}
+
+void CudaStream::wait_for_caller(void* caller_stream) {
+  const CurrentContext current(*context_);
+  const CudaEvent event(context_, static_cast<StreamHandle>(caller_stream));
+  WARPLOAD_CUDA(*context_, cuStreamWaitEvent, handle_, event.handle(), 0);
+}
+
+void CudaStream::make_caller_wait(void* caller_stream) {
+  const CurrentContext current(*context_);
+  const CudaEvent event(context_, handle_);
+  WARPLOAD_CUDA(*context_, cuStreamWaitEvent, static_cast<StreamHandle>(caller_stream), event.handle(), 0);
+}
+
+void CudaStream::synchronize() {
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuStreamSynchronize, handle_);
+}
+
+}  // namespace warpload::cuda

@@ -1,0 +1,78 @@
+#include "load/cast_sites.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "convert/cast.hpp"
+#include "warpload/error.hpp"
+
+namespace warpload {
+namespace {
+
+// A rate is the best of a few runs: whatever else the machine does can only slow one down.
+constexpr int kRuns = 3;
+constexpr std::size_t kSampleBytes = std::size_t{1} << 20;
+
+template <class Work>
+double best_rate(std::size_t bytes, const Work& work) {
+  double best = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    best = std::max(best, static_cast<double>(bytes) / std::max(elapsed.count(), 1e-9));
+  }
+  return best;
+}
+
+}  // namespace
+
+bool device_is_faster(const CastRates& rates) noexcept {
+  const double host = std::max(1 / (rates.workers * rates.host_cast), rates.result_share / rates.link);
+  const double device = std::max(1 / (rates.workers * rates.host_copy), 1 / rates.link);
+  return device < host;
+}
+
+bool CastSites::on_device(const std::shared_ptr<DeviceBackend>& backend, PinnedPool& pool, DType source,
+                          DType destination) {
+  if (mode_ == DeviceCasts::kHost || !backend->can_cast(source, destination)) return false;
+  const bool smaller = dtype_bits(destination) < dtype_bits(source);
+  if (mode_ == DeviceCasts::kDevice || !smaller) return true;
+  const Key key{backend->id().kind, backend->id().ordinal, source, destination};
+  const std::lock_guard lock(mutex_);
+  if (const auto found = measured_.find(key); found != measured_.end()) return found->second;
+
+  const std::vector<std::byte> from(kSampleBytes);
+  std::vector<std::byte> to(kSampleBytes);
+  const CastFunction cast = find_cast(source, destination);
+  const std::size_t count = kSampleBytes * 8 / dtype_bits(source);
+  CastRates rates;
+  rates.host_cast = best_rate(kSampleBytes, [&] { cast(from.data(), to.data(), count); });
+  rates.host_copy = best_rate(kSampleBytes, [&] { std::memcpy(to.data(), from.data(), kSampleBytes); });
+  try {
+    rates.link = link_rate(backend, pool);
+  } catch (const OutOfMemoryError&) {
+    return false;  // nor is there memory for a cast on the device
+  }
+  rates.workers = workers_;
+  rates.result_share = static_cast<double>(dtype_bits(destination)) / dtype_bits(source);
+  return measured_[key] = device_is_faster(rates);
+}
+
+double CastSites::link_rate(const std::shared_ptr<DeviceBackend>& backend, PinnedPool& pool) {
+  const std::pair key{backend->id().kind, backend->id().ordinal};
+  if (const auto found = links_.find(key); found != links_.end()) return found->second;
+  const auto slot = pool.acquire(backend, [] { return false; });
+  const std::array<std::uint64_t, 1> size{slot->bytes().size()};
+  const auto target = backend->allocate(size);
+  const auto stream = backend->create_stream();
+  return links_[key] = best_rate(slot->bytes().size(), [&] {
+           stream->copy_to_device(target[0]->data(), slot->bytes());
+           stream->synchronize();
+         });
+}
+
+}  // namespace warpload

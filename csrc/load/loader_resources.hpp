@@ -1,0 +1,41 @@
+// What the loads of one loader share.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "device/backend.hpp"
+#include "device/pinned_pool.hpp"
+#include "exec/thread_pool.hpp"
+#include "load/cast_sites.hpp"
+#include "warpload/loader.hpp"
+
+namespace warpload {
+
+// Shared by a loader and its handles: it outlives the last load. Threads: any.
+class LoaderResources {
+ public:
+  explicit LoaderResources(const LoaderOptions& options);
+
+  [[nodiscard]] const LoaderOptions& options() const noexcept { return options_; }
+  [[nodiscard]] ThreadPool& workers() noexcept { return workers_; }
+  [[nodiscard]] CastSites& cast_sites() noexcept { return cast_sites_; }
+
+  // The ring of slots of that device's pinning domain.
+  [[nodiscard]] std::shared_ptr<PinnedPool> pinned_pool(const DeviceBackend& backend);
+
+  std::uint64_t release_pinned_memory();
+  [[nodiscard]] std::uint64_t pinned_bytes() const;
+  [[nodiscard]] std::string pinning_failure() const;
+
+ private:
+  LoaderOptions options_;
+  CastSites cast_sites_;
+  mutable std::mutex mutex_;
+  std::map<const void*, std::shared_ptr<PinnedPool>> pools_;
+  ThreadPool workers_;  // last: joined before what its tasks use goes
+};
+
+}  // namespace warpload
