@@ -23,6 +23,7 @@ _HOMES = {
     "FormatError": "errors",
     "InvalidArgumentError": "errors",
     "IoError": "errors",
+    "LoadOptions": "options",
     "LoadReport": "report",
     "OutOfMemoryError": "errors",
     "WarploadError": "errors",
@@ -30,7 +31,9 @@ _HOMES = {
     "install": "hooks",
     "last_report": "report",
     "load_file": "files",
+    "release_pinned_memory": "engine",
     "safe_open": "files",
+    "to_device": "transfer",
     "uninstall": "hooks",
 }
 
@@ -41,6 +44,7 @@ __all__ = [
     "FormatError",
     "InvalidArgumentError",
     "IoError",
+    "LoadOptions",
     "LoadReport",
     "OutOfMemoryError",
     "WarploadError",
@@ -49,7 +53,9 @@ __all__ = [
     "install",
     "last_report",
     "load_file",
+    "release_pinned_memory",
     "safe_open",
+    "to_device",
     "uninstall",
 ]
 

@@ -715,6 +715,9 @@ from diffusers import (
     is_unidecode_available as is_unidecode_available,
     logging as logging,
 )
+from .engine import (
+    release_pinned_memory as release_pinned_memory,
+)
 from .errors import (
     Cancelled as Cancelled,
     DeviceError as DeviceError,
@@ -733,9 +736,15 @@ from .hooks import (
     install as install,
     uninstall as uninstall,
 )
+from .options import (
+    LoadOptions as LoadOptions,
+)
 from .report import (
     LoadReport as LoadReport,
     last_report as last_report,
+)
+from .transfer import (
+    to_device as to_device,
 )
 
 __version__: str

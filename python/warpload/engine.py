@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core
+from . import _core, devices, options
 from .dtypes import torch_dtypes
-from .errors import FormatError, InvalidArgumentError
+from .errors import FormatError
+from .options import LoadOptions
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger("warpload")
+
 StrPath = str | os.PathLike[str]
 
-# By their number of threads: the environment may ask for another number with each load.
-_loaders: dict[int, _core.Loader] = {}
+# By their options: the environment may ask for others with each load.
+_loaders: dict[LoadOptions, _core.Loader] = {}
 _loaders_lock = threading.Lock()
 
 
@@ -31,39 +37,35 @@ def _forget_loaders() -> None:
 
 os.register_at_fork(after_in_child=_forget_loaders)
 
-_TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
-_PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
-
-
-def _requested_threads() -> int:
-    """Return the number of workers that the environment asks for, by diffusers' own variables; 0 leaves it to us."""
-    enabled = os.environ.get("HF_ENABLE_PARALLEL_LOADING", "").upper()
-    workers = os.environ.get("HF_PARALLEL_LOADING_WORKERS", "").strip()
-    if enabled in _FALSE:
-        return 0
-    if workers:
-        if not workers.isdecimal() or int(workers) == 0:
-            raise InvalidArgumentError(f"HF_PARALLEL_LOADING_WORKERS is {workers!r}, not a positive number")
-        return int(workers)
-    return _PARALLEL_WORKERS if enabled in _TRUE else 0
-
 
 def loader() -> _core.Loader:
-    """Return the loader that all loads of this process share; its threads start with the first of them.
+    """Return the loader that all loads of this process with the current options share.
+
+    Its threads start with the first of them.
 
     Raises:
-        InvalidArgumentError: the environment asks for a number of workers that is none.
+        InvalidArgumentError: the environment asks for what does not exist.
     """
-    threads = _requested_threads()
+    wanted = replace(options.current(), arena="auto")  # that one is none of the loader's
     with _loaders_lock:
-        if threads not in _loaders:
-            _loaders[threads] = _core.Loader(threads)
-        return _loaders[threads]
+        if wanted not in _loaders:
+            _loaders[wanted] = _core.Loader(**wanted.of_loader())
+        return _loaders[wanted]
 
 
 def worker_count() -> int:
     """Return the number of threads that a load started now has."""
     return loader().threads
+
+
+def release_pinned_memory() -> int:
+    """Unlock and free the host memory that is kept for copies to devices; returns its bytes.
+
+    What a load under way uses is kept. The next load to a device pins anew, which takes some tens of milliseconds.
+    """
+    with _loaders_lock:
+        loaders = list(_loaders.values())
+    return sum(each.release_pinned_memory() for each in loaders)
 
 
 def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:
@@ -81,9 +83,71 @@ def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:
     return _core.Checkpoint.open([Path(item) for item in source])
 
 
-def start(requests: Sequence[_core.SegmentRequest]) -> _core.LoadHandle:
-    """Plan the requests, reserve one arena for all and start filling it in native threads."""
-    return loader().start(requests)
+def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **wanted: Any) -> _core.SegmentRequest:
+    """Return a request for one checkpoint, ordered behind what is queued in the device's current stream.
+
+    Args:
+        checkpoint: what to load.
+        device: where to, from ``devices.arena_device``.
+        wanted: the further arguments of ``SegmentRequest``.
+    """
+    if device is None:
+        return _core.SegmentRequest(checkpoint, **wanted)
+    stream = devices.current_stream(device)
+    return _core.SegmentRequest(checkpoint, device=devices.native(device), stream=stream, **wanted)
+
+
+def start(
+    requests: Sequence[_core.SegmentRequest], places: Sequence[torch.device | None] | None = None
+) -> _core.LoadHandle:
+    """Plan the requests, reserve one arena for all and start filling it in native threads.
+
+    Args:
+        requests: made by ``request``.
+        places: the device that each was made with; None where none was.
+
+    Raises:
+        OutOfMemoryError: the arena could not be reserved; nothing is.
+        DeviceError: a device reported an error.
+    """
+    native = loader()
+    if places is None or all(place is None for place in places):
+        return native.start(requests)
+    return native.start(requests, functools.partial(devices.allocate, places))
+
+
+def wait(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
+    """Wait until a segment can be used by what this thread does next, on the device's current stream too.
+
+    Raises the first worker's error.
+    """
+    handle.wait_segment(segment)
+    if device is not None:
+        handle.make_stream_wait(segment, devices.current_stream(device))
+
+
+def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
+    """Wait until a segment's bytes are in place for whoever uses them; raises the first error."""
+    wait(handle, segment, device)
+    if device is not None:
+        handle.wait_arrival(segment)
+        _tell_of_pinning()
+
+
+_told: set[str] = set()
+
+
+def _tell_of_pinning() -> None:
+    """Say once that host memory could not be pinned; the load went on with what there was."""
+    native = loader()
+    failure = native.pinning_failure
+    if failure and failure not in _told:
+        _told.add(failure)
+        logger.warning(
+            "only %d bytes of host memory could be pinned, so copies to the device are slower: %s",
+            native.pinned_bytes,
+            failure,
+        )
 
 
 def torch_tensors(handle: _core.LoadHandle, segment: int) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ Every error keeps what it is about as attributes: ``path``, ``tensor``, ``byte_r
 from __future__ import annotations
 
 import errno as errno_codes
+import functools
 
 __all__ = [
     "Cancelled",
@@ -47,7 +48,7 @@ class IoError(WarploadError, OSError):
 
 
 class OutOfMemoryError(WarploadError, MemoryError):
-    """The arena that a load needs could not be reserved."""
+    """The arena that a load needs could not be reserved; on a device it is a ``torch.OutOfMemoryError`` as well."""
 
 
 class DeviceError(WarploadError, RuntimeError):
@@ -60,6 +61,15 @@ class Cancelled(WarploadError):  # noqa: N818 - a request that was honoured, not
 
 class InvalidArgumentError(WarploadError, ValueError):
     """The call itself makes no sense."""
+
+
+@functools.cache
+def device_out_of_memory() -> type[OutOfMemoryError]:
+    """Return the class for a device's memory, which is torch's own class too."""
+    import torch
+
+    names = {"__module__": __name__, "__doc__": OutOfMemoryError.__doc__}
+    return type("OutOfMemoryError", (OutOfMemoryError, torch.OutOfMemoryError), names)
 
 
 def _io_subclass(builtin: type[OSError]) -> type[IoError]:

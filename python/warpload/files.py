@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import traceback
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, engine
+from . import _core, devices, engine
 from .dtypes import code_of
 from .errors import InvalidArgumentError
+from .options import LoadOptions
 
 if TYPE_CHECKING:
     import torch
@@ -32,18 +35,21 @@ def load_file(
     dtype: torch.dtype | None = None,
     *,
     disable_mmap: bool = False,
+    options: LoadOptions | None = None,
 ) -> dict[str, torch.Tensor]:
     """Load a checkpoint's tensors.
 
     On the CPU a tensor whose dtype stays as it is becomes a view of a private mapping of its file: nothing is read
-    before it is used, and writing to it never changes the file. With ``dtype`` the floating-point tensors are read and
-    cast by all cores at once, bit-identical to ``tensor.to(dtype)``; integer and bool tensors are never cast.
+    before it is used, and writing to it never changes the file. On a GPU all tensors lie in one allocation of torch's,
+    which is given back with the last of them. With ``dtype`` the floating-point tensors are cast on their way,
+    bit-identical to ``tensor.to(dtype)`` on the CPU; integer and bool tensors are never cast.
 
     Args:
         filename: a ``.safetensors`` file, several of them, or a ``.safetensors.index.json``.
-        device: where the tensors go. Devices other than the CPU are reached by ``Tensor.to``.
+        device: where the tensors go. Devices other than the CPU and CUDA's are reached by ``Tensor.to``.
         dtype: the dtype of all floating-point tensors; None keeps each tensor's own.
         disable_mmap: copy the bytes instead of mapping the file.
+        options: how to load; by default those of the block that this is called in, or the environment's.
 
     Returns:
         The tensors by name, in the order of their bytes in the file; each owns a storage of exactly its size.
@@ -51,17 +57,31 @@ def load_file(
     Raises:
         FormatError: the file is not valid; says where and why.
         IoError: the file is missing, unreadable, or changed while it was read.
-        OutOfMemoryError: the arena for the tensors could not be reserved.
+        OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
+        DeviceError: the GPU's driver reported an error.
     """
     checkpoint = engine.open_checkpoint(filename)
     code = None if dtype is None else _code(dtype)
-    request = _core.SegmentRequest(checkpoint, dtype=code, zero_copy=not disable_mmap)
-    handle = engine.start([request])
-    tensors = engine.torch_tensors(handle, 0)
-    handle.wait()
-    if _is_cpu(device):
+    with options or contextlib.nullcontext():
+        place = devices.arena_device(device)
+        request = engine.request(checkpoint, place, dtype=code, zero_copy=not disable_mmap)
+        tensors = _load(request, place)
+    if place is not None or _is_cpu(device):
         return tensors
     return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _load(request: _core.SegmentRequest, place: torch.device | None) -> dict[str, torch.Tensor]:
+    handle = engine.start([request], [place])
+    tensors = engine.torch_tensors(handle, 0)
+    try:
+        engine.wait_arrival(handle, 0, place)
+    except BaseException as error:
+        tensors.clear()  # whoever keeps the traceback must not keep the memory
+        traceback.clear_frames(error.__traceback__)
+        del handle
+        raise
+    return tensors
 
 
 def _code(dtype: torch.dtype) -> str:
@@ -168,7 +188,7 @@ class TorchFile:
     def _view(self, name: str) -> torch.Tensor:
         self._describe(name)
         if self._views is None:
-            handle = engine.start([_core.SegmentRequest(self._open())])
+            handle = engine.start([engine.request(self._open())])
             self._views = engine.torch_tensors(handle, 0)
             handle.wait()  # misaligned tensors are copied
         return self._views[name]

@@ -75,6 +75,7 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
     ),
     "transformers.modeling_utils": (
         Target("", "safe_open", "models.reader:safe_open"),
+        Target("", "caching_allocator_warmup", "models.warmup:caching_allocator_warmup"),
         Target("PreTrainedModel", "from_pretrained", "models.loading:transformers_from_pretrained"),
     ),
 }

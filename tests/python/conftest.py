@@ -19,6 +19,7 @@ import transformers
 from hypothesis import settings
 
 from support.bad_files import good
+from support.devices import Device
 from support.pipelines import FAMILIES, Saved
 from support.tensors import mixed_tensors
 
@@ -53,6 +54,20 @@ def copied(saved: Saved, tmp_path: Path) -> Saved:
         return Path(shutil.copytree(saved(family), tmp_path / family))
 
     return copy_of
+
+
+@pytest.fixture(params=["cpu-arena", pytest.param("cuda:0", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    """Return a device whose memory the core fills through slots; for the CPU, loads go that way during the test."""
+    found = Device(request.param, monkeypatch)
+    with found.options():
+        yield found
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """Return the first GPU; a test that takes it is marked ``gpu``."""
+    return Device("cuda:0", monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +226,9 @@ def test_a_file_that_shrinks_during_the_load_is_an_error(
     file = weight_file(folder / component)
     start = engine.start
 
-    def cut_and_start(requests: Sequence[Any]) -> Any:
+    def cut_and_start(*arguments: Any) -> Any:
         os.truncate(file, file.stat().st_size - 1)
-        return start(requests)
+        return start(*arguments)
 
     monkeypatch.setattr(engine, "start", cut_and_start)
 

@@ -6,7 +6,6 @@ depends on whether an element went through its vectorised loop, a NaN has to be 
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +18,15 @@ from hypothesis import strategies as st
 import warpload
 from support.checkpoints import save_raw
 from support.compare import bytes_of
+from support.patterns import NARROW, SAME_NAN_BITS, TARGETS, WIDE, assert_same_values, critical_values, every_pattern
 
-NARROW = [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
-WIDE = [torch.float32, torch.float64]
-TARGETS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 MILLIONS = 4_000_000
-
-# torch's NaN payloads are those of the processor's instructions; elsewhere NaN is compared as a class.
-SAME_NAN_BITS = platform.machine() == "x86_64"
 
 
 def cast_by_core(tensor: torch.Tensor, target: torch.dtype, file: Path) -> torch.Tensor:
     """Write the tensor, and load it in another dtype."""
     safetensors.torch.save_file({"t": tensor}, file)
     return warpload.load_file(file, dtype=target)["t"]
-
-
-def every_pattern(dtype: torch.dtype) -> torch.Tensor:
-    """Return all bit patterns of a dtype of one or two bytes."""
-    integers = torch.arange(1 << (8 * dtype.itemsize), dtype=torch.int32)
-    return integers.to(torch.uint8 if dtype.itemsize == 1 else torch.uint16).view(dtype)
-
-
-def assert_same_values(ours: torch.Tensor, expected: torch.Tensor, *, nan_bits: bool) -> None:
-    assert ours.dtype == expected.dtype
-    if nan_bits:
-        assert bytes_of(ours) == bytes_of(expected)
-        return
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[expected.itemsize]
-    nan = expected.isnan()
-    assert torch.equal(ours.isnan(), nan)
-    assert torch.equal(ours.view(bits)[~nan], expected.view(bits)[~nan])
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
@@ -84,25 +61,6 @@ def test_millions_of_random_float64_cast_as_in_torch(target: torch.dtype, tmp_pa
     ours = cast_by_core(values, target, tmp_path / "random.safetensors")
 
     assert_same_values(ours, values.to(target), nan_bits=False)
-
-
-def critical_values(source: torch.dtype, target: torch.dtype) -> torch.Tensor:
-    """Return each finite value of the target, the midpoint to the next, and their neighbours in the source."""
-    grid = every_pattern(target).to(torch.float64)
-    grid = grid[grid.isfinite()].sort().values.unique()
-    points = torch.cat([grid, (grid[1:] + grid[:-1]) / 2]).to(source)
-    infinity = torch.tensor(float("inf"), dtype=source)
-    extremes = torch.tensor([0.0, -0.0, torch.finfo(source).tiny, torch.finfo(source).max, float("inf")], dtype=source)
-    return torch.cat(
-        [
-            points,
-            points.nextafter(infinity),
-            points.nextafter(-infinity),
-            extremes,
-            -extremes,
-            extremes.nextafter(-infinity),
-        ]
-    )
 
 
 @pytest.mark.parametrize("target", [torch.float16, torch.bfloat16], ids=str)

@@ -258,8 +258,8 @@ with open(sys.argv[1], "wb") as file:
     file.truncate(8 + len(header) + (1 << 31))
 
 handles, started, original = [], threading.Event(), engine.start
-def start(requests):
-    handles.append(original(requests))
+def start(*arguments):
+    handles.append(original(*arguments))
     started.set()
     return handles[-1]
 engine.start = start

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import collector, engine
 from ..errors import WarploadError
 from ..report import LoadReport, remember
 from .weights import ModelWeights
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class WantedModel:
         label: what the report calls it.
         path: its weight file or index.
         code: the dtype that its floating-point tensors will probably have; None keeps each tensor's own.
+        place: the device whose arena they go to, or None for the host's memory.
     """
 
     label: str
     path: Path
     code: str | None
+    place: torch.device | None = None
 
 
 class LoadBatch:
@@ -59,27 +64,32 @@ class LoadBatch:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                opened[model.label] = ModelWeights(model.path, engine.open_checkpoint(model.path))
+                opened[model.label] = ModelWeights(model.path, engine.open_checkpoint(model.path), model.place)
             except WarploadError:
                 return
         self._start([(opened[model.label], model.code) for model in wanted])
         self._weights = opened
 
-    def claim(self, label: str, path: Path, code: str | None) -> ModelWeights:
+    def claim(self, label: str, path: Path, code: str | None, place: torch.device | None = None) -> ModelWeights:
         """Return a model's weights, from the common load or from one that starts now.
 
         Args:
             label: as given to ``begin``.
             path: the file or index that its class takes.
             code: the dtype of its floating-point tensors, if the load has to start now.
+            place: the device that the tensors have to be on, or None for the host's memory.
 
         Raises:
             FormatError: a header or the index breaks the format's rules.
             IoError: a file is missing or unreadable.
+            OutOfMemoryError: the arena could not be reserved.
+            DeviceError: a device reported an error.
         """
         weights = self._weights.pop(label, None)
-        if weights is None or weights.path != path:
-            weights = ModelWeights(path, engine.open_checkpoint(path))
+        if weights is None or weights.path != path or weights.place != place:
+            if weights is not None:
+                weights.abandon()
+            weights = ModelWeights(path, engine.open_checkpoint(path), place)
             self._start([(weights, code)])
         self._under_way.append(weights)
         return weights
@@ -87,26 +97,27 @@ class LoadBatch:
     def wait(self) -> None:
         """Wait until the bytes of all claimed models have arrived; raises the first worker's error."""
         for weights in self._under_way:
-            weights.wait()
+            weights.wait_arrival()
             weights.release()
         self._under_way.clear()
 
     def forget(self, weights: ModelWeights) -> None:
         """Drop the weights of a model that the core does not put together after all."""
         self._under_way.remove(weights)
-        weights.release()
+        weights.abandon()
 
     def close(self) -> None:
         """Drop everything: what is still under way is cancelled and drained."""
         for weights in (*self._weights.values(), *self._under_way):
-            weights.release()
+            weights.release()  # the last to go cancels the load
         self._weights.clear()
         self._under_way.clear()
 
     def _start(self, models: list[tuple[ModelWeights, str | None]]) -> None:
         if not models:
             return
-        handle = engine.start([weights.plan(code, self.zero_copy) for weights, code in models])
+        requests = [weights.plan(code, self.zero_copy) for weights, code in models]
+        handle = engine.start(requests, [weights.place for weights, _ in models])
         for segment, (weights, _) in enumerate(models):
             weights.attach(handle, segment)
         self.report.threads = engine.worker_count()

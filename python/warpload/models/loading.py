@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import hooks, hub
+from .. import devices, hooks, hub
 from ..dtypes import code_of
 from ..report import LoadReport
 from . import batch as batches
@@ -116,12 +116,14 @@ class _Call:
         """Return the arguments that are not in the list."""
         return {name: value for name, value in self.kwargs.items() if name not in known}
 
-    def claim(self, batch: LoadBatch, folder: Path, path: Path | None, code: str | None) -> ModelWeights:
+    def claim(
+        self, batch: LoadBatch, folder: Path, path: Path | None, code: str | None, device_map: dict[str, Any] | None
+    ) -> ModelWeights:
         if path is None:
             raise NotNativeError(_why_none(folder))
         if not os.path.isdir(self.source) and not files.shards_are_there(path):
             raise NotNativeError("not in the cache yet")
-        return batch.claim(self.label, path, code)
+        return batch.claim(self.label, path, code, devices.arena_device((device_map or {}).get("")))
 
 
 class _DiffusersCall(_Call):
@@ -159,12 +161,12 @@ class _DiffusersCall(_Call):
         if files.read_config(folder).get("quantization_config") is not None:
             raise NotNativeError("quantised checkpoint", readable=False)
         path = files.find_diffusers_weights(folder, self.kwargs.get("variant"))
-        weights = self.claim(batch, folder, path, "F32" if dtype is None else code_of(dtype))
+        weights = self.claim(batch, folder, path, "F32" if dtype is None else code_of(dtype), device_map)
         with _forgotten_if_refused(batch, weights):
             model = diffusers_model.build(self.cls, folder, dtype, self.others(self._KNOWN), weights)
         model.register_to_config(_name_or_path=self.source)
         if device_map is not None:
-            _dispatch(model, device_map, batch)
+            _dispatch(model, device_map, None if weights.place is not None else batch)
         batch.report.bytes += weights.checkpoint.nbytes
         if not self.kwargs.get("output_loading_info"):
             return model
@@ -216,7 +218,7 @@ class _TransformersCall(_Call):
         dtype, folder = self.dtype(), self.folder()
         path = files.find_transformers_weights(folder, self.kwargs.get("variant"))
         code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
-        weights = self.claim(batch, folder, path, code)
+        weights = self.claim(batch, folder, path, code, device_map)
         settings = {"config": config, "device_map": device_map}
         with _forgotten_if_refused(batch, weights):
             model = transformers_model.build(self.cls, folder, str(self.source), dtype, settings, weights)
@@ -258,11 +260,16 @@ def _whole_device(device_map: Any) -> dict[str, Any] | None:
     return {"": device_map}
 
 
-def _dispatch(model: Any, device_map: dict[str, Any], batch: LoadBatch) -> None:
-    """Bring a model to its device by accelerate, as stock does once the tensors are in it."""
+def _dispatch(model: Any, device_map: dict[str, Any], batch: LoadBatch | None) -> None:
+    """Let accelerate bring a model to its device, as stock does once the tensors are in it.
+
+    Tensors that go to the device's own arena stay as they are: only the buffers that no file has are moved. Others are
+    copied, so that the bytes of the batch have to be there.
+    """
     from accelerate import dispatch_model
 
-    batch.wait()
+    if batch is not None:
+        batch.wait()
     dispatch_model(model, device_map=device_map, offload_dir=None, offload_index=None)
 
 
@@ -288,7 +295,7 @@ def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
     except NotNativeError as reason:
         return _load_by_stock(batch.report, call, stock, reason)
     batch.report.components[call.label] = "native"
-    return model
+    return marked(model)
 
 
 def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: NotNativeError) -> Any:
@@ -303,4 +310,12 @@ def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: Not
     elif not seen.files:
         report.components[call.label] = f"stock: {reason}"
         logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, reason)
-    return model
+    return marked(model)
+
+
+def marked(loaded: Any) -> Any:
+    """Return what was loaded, known as such to ``pipeline.to``."""
+    from ..pipelines import moving
+
+    moving.mark(loaded[0] if isinstance(loaded, tuple) else loaded)
+    return loaded

@@ -9,6 +9,7 @@ from typing import Any
 from .. import hooks
 from . import batch as batches
 from . import reader
+from .loading import marked
 
 Function = Callable[..., Any]
 
@@ -42,7 +43,7 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
             report.components[name] = "native" if seen.files else "stock: no safetensors"
             if seen.files:
                 report.placed_by_stock[name] = "a single file"
-    return loaded
+    return marked(loaded)
 
 
 def _models(loaded: Any, given: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from ..dtypes import FLOATING_POINT, code_of
 from .native import NotNativeError, check_own_loading, construction_lock
+from .warmup import spared
 from .weights import ModelWeights
 
 _LOADING_METHODS = ("_load_pretrained_model", "_load_from_state_dict")
@@ -56,6 +57,7 @@ def build(
     model = _from_state_dict(cls, arguments, weights)
     if _recast(model, weights):
         # The library wanted some tensors in another dtype than planned: give it the file's own and let it cast.
+        del model
         weights.require({name: weights.described[name][0] for name in weights.cast_names()})
         model = _from_state_dict(cls, arguments, weights)
     _restore_names(model, name)
@@ -97,7 +99,7 @@ def _from_state_dict(
     weights.wait()  # ties are decided, and converters work, on values
     tensors = weights.tensors()
     state_dict = {name: tensors[name] for name in sorted(tensors)}
-    with construction_lock, _held_records() as records:
+    with construction_lock, spared(), _held_records() as records:
         try:
             model, info = cls.from_pretrained(None, state_dict=state_dict, output_loading_info=True, **arguments)
         except RuntimeError as error:

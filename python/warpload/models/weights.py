@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _core, engine
-from ..dtypes import FLOATING_POINT
+from ..dtypes import FLOATING_POINT, element_bits
 
 if TYPE_CHECKING:
     import torch
+
+
+# Of a model's memory on a device, how much may be left to tensors that turned out to be in the wrong dtype.
+_MOST_WASTE = 0.01
 
 
 class ModelWeights:
@@ -21,12 +26,14 @@ class ModelWeights:
 
     Attributes:
         path: the file or index.
+        place: the device whose arena they go to, or None for the host's memory.
         described: name -> (dtype code in the file, shape).
         sharded: whether the path is an index.
     """
 
-    def __init__(self, path: Path, checkpoint: _core.Checkpoint) -> None:
+    def __init__(self, path: Path, checkpoint: _core.Checkpoint, place: torch.device | None = None) -> None:
         self.path = path
+        self.place = place
         self.checkpoint = checkpoint
         self.described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
         self.sharded = path.name.endswith(".json")
@@ -46,7 +53,7 @@ class ModelWeights:
                 self._planned[name] = code
             else:
                 kept[name] = own
-        return _core.SegmentRequest(self.checkpoint, dtype=code, tensor_dtypes=kept, zero_copy=zero_copy)
+        return engine.request(self.checkpoint, self.place, dtype=code, tensor_dtypes=kept, zero_copy=zero_copy)
 
     def attach(self, handle: _core.LoadHandle, segment: int) -> None:
         """Tie this model to its segment of a load under way."""
@@ -65,12 +72,27 @@ class ModelWeights:
         wrong = {name: code for name, code in wanted.items() if self._planned[name] != code}
         if not wrong:
             return
-        request = _core.SegmentRequest(self.checkpoint, tensor_dtypes=wrong, only=set(wrong), zero_copy=self._zero_copy)
-        handle = engine.start([request])
+        self._planned.update(wrong)
+        if self.place is not None and sum(map(self._bytes, wrong)) > _MOST_WASTE * sum(map(self._bytes, self._planned)):
+            self._load_all_anew()
+            return
+        request = engine.request(
+            self.checkpoint, self.place, tensor_dtypes=wrong, only=set(wrong), zero_copy=self._zero_copy
+        )
+        handle = engine.start([request], [self.place])
         self._materialise()
         self._tensors.update(engine.torch_tensors(handle, 0))  # what was loaded before is dropped here
-        self._planned.update(wrong)
         self._loads.append((handle, 0))
+
+    def _load_all_anew(self) -> None:
+        """Give the arena's segment back before a new one is taken: a device cannot give back the part that is wrong."""
+        self.abandon()
+        casts = {name: code for name, code in self._planned.items() if code != self.described[name][0]}
+        request = engine.request(self.checkpoint, self.place, tensor_dtypes=casts, zero_copy=self._zero_copy)
+        self._loads.append((engine.start([request], [self.place]), 0))
+
+    def _bytes(self, name: str) -> int:
+        return math.prod(self.described[name][1]) * element_bits(self._planned[name]) // 8
 
     def can_become(self, name: str, code: str | None) -> bool:
         """Tell whether the core can deliver the tensor in that dtype."""
@@ -83,9 +105,24 @@ class ModelWeights:
         return dict(self._tensors)
 
     def wait(self) -> None:
-        """Wait until all bytes of this model have arrived; raises the first worker's error."""
+        """Wait until this thread can use the tensors; raises the first worker's error.
+
+        On a GPU the copies are then under way, and what the current stream does next comes after them.
+        """
         for handle, segment in self._loads:
-            handle.wait_segment(segment)
+            engine.wait(handle, segment, self.place)
+
+    def wait_arrival(self) -> None:
+        """Wait until all bytes of this model have arrived; raises the first error."""
+        for handle, segment in self._loads:
+            engine.wait_arrival(handle, segment, self.place)
+
+    def abandon(self) -> None:
+        """Let go of tensors that nobody is to have; what is still to be read of them is not."""
+        self._tensors.clear()
+        for handle, segment in self._loads:
+            handle.drop_segment(segment)
+        self._loads.clear()
 
     def release(self) -> None:
         """Let go of the tensors and the loads: from here on the modules own them."""

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from .. import collector, hooks, hub
+from .. import collector, devices, engine, hooks, hub
 from ..dtypes import code_of
 from ..models import batch as batches
 from ..models import files
@@ -207,12 +207,15 @@ class _PipelineLoad:
         if index is None:
             return
         components = folders.list_components(folder, index, self.kwargs.keys(), self.kwargs.get("variant"))
+        devices.prepare(engine.loader(), self.kwargs.get("device_map"), _weight_bytes(components))
         for component in components:
             if component.location != folder:
                 self.batch.name(component.location, component.name)
         if self.placement is not None:
             self.batch.device_maps = self.placement.device_maps(component.name for component in components)
         if any(self.kwargs.get(name, plain) not in (None, plain) for name, plain in _NOT_EARLY.items()):
+            return
+        if self.kwargs.get("device_map") == "balanced":  # stock decides later which model goes where
             return
         ordered = sorted(components, key=_is_of_diffusers)
         with self.report.stage("open"):
@@ -231,7 +234,14 @@ class _PipelineLoad:
         else:
             path = files.find_transformers_weights(component.folder, component.variant)
             code = code_of(dtype) if dtype is not None else files.configured_dtype(component.folder)
-        return None if path is None else WantedModel(component.name, path, code)
+        if path is None:
+            return None
+        return WantedModel(component.name, path, code, devices.arena_device(self._device_of(component.name)))
+
+    def _device_of(self, name: str) -> Any:
+        if self.placement is not None:
+            return self.batch.device_maps.get(name, {}).get("")
+        return self.kwargs.get("device_map")
 
     def _dtype_of(self, name: str) -> Any:
         dtype = self.kwargs.get("dtype") if self.kwargs.get("torch_dtype") is None else self.kwargs["torch_dtype"]
@@ -243,6 +253,11 @@ class _PipelineLoad:
 
 
 _loading: ContextVar[_PipelineLoad | None] = ContextVar("warpload_pipeline", default=None)
+
+
+def _weight_bytes(components: list[Component]) -> int:
+    folders_with_weights = {component.folder for component in components}
+    return sum(file.stat().st_size for folder in folders_with_weights for file in folder.glob("*.safetensors"))
 
 
 def _is_of_diffusers(component: Component) -> bool:

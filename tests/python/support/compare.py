@@ -134,7 +134,7 @@ def assert_same_tensors(ours: dict[str, torch.Tensor], stock: dict[str, torch.Te
 def bytes_of(tensor: torch.Tensor) -> bytes:
     """Return a tensor's elements as they lie in memory: equal where NaN is not."""
     flat = tensor.detach().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().tobytes()
+    return flat.view(torch.uint8).cpu().numpy().tobytes()
 
 
 def _ties(tensors: dict[str, torch.Tensor]) -> set[frozenset[str]]:

@@ -1,0 +1,167 @@
+"""The seam between torch's devices and the core's: who allocates a segment, and which stream is current.
+
+All that knows of CUDA in Python is here. With ``LoadOptions(arena="always")`` the CPU goes the same way, so that every
+other line of the device's path runs on any machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import _core, options
+from .errors import DeviceError, device_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+
+_natives: dict[tuple[str, int], _core.Device] = {}
+_natives_lock = threading.Lock()
+
+
+def _forget_natives() -> None:
+    # A child must not use its parent's driver.
+    global _natives, _natives_lock
+    _natives = {}
+    _natives_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_natives)
+
+
+def arena_device(device: Any) -> torch.device | None:
+    """Return the device whose memory the core fills through slots, or None where it fills the host's directly.
+
+    Args:
+        device: as torch takes it: a ``torch.device``, a name, a number, or None for the CPU. What torch does not know,
+            and devices other than CUDA's, are None: stock brings tensors there.
+    """
+    import torch
+
+    try:
+        wanted = torch.device("cpu") if device is None else torch.device(device)
+    except (RuntimeError, TypeError):
+        return None
+    if wanted.type == "cpu":
+        return torch.device("cpu") if options.current().arena == "always" else None
+    if wanted.type != "cuda" or torch.version.cuda is None or not torch.cuda.is_available():
+        return None
+    return wanted if wanted.index is not None else torch.device("cuda", torch.cuda.current_device())
+
+
+def native(device: torch.device) -> _core.Device:
+    """Return the core's device for one of torch's, always the same.
+
+    Raises:
+        DeviceError: there is no driver or no such device.
+    """
+    return _native(device.type, device.index or 0)
+
+
+def _native(kind: str, index: int) -> _core.Device:
+    with _natives_lock:
+        if (kind, index) not in _natives:
+            _natives[kind, index] = _core.Device.cuda(index) if kind == "cuda" else _core.Device.host()
+        return _natives[kind, index]
+
+
+def current_stream(device: torch.device) -> int:
+    """Return the handle of torch's current stream on the device."""
+    import torch
+
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
+def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
+    """Open the GPUs that a device map names, and pin slots, beside this thread; does not need torch.
+
+    A guess that costs nothing when it is wrong: what fails here fails again, and is reported, when it is needed.
+    """
+    values = device_map.values() if isinstance(device_map, Mapping) else [device_map]
+    ordinals = sorted({ordinal for value in values if (ordinal := _ordinal(value)) is not None})
+    if ordinals:
+        threading.Thread(target=_prepare, args=(loader, ordinals, nbytes), name="warpload-prepare", daemon=True).start()
+
+
+def _prepare(loader: _core.Loader, ordinals: list[int], nbytes: int) -> None:
+    with contextlib.suppress(DeviceError):
+        for ordinal in ordinals:
+            loader.prepare(_native("cuda", ordinal), nbytes)
+
+
+def _ordinal(device: Any) -> int | None:
+    if isinstance(device, int) and not isinstance(device, bool):
+        return device if device >= 0 else None
+    kind, _, index = str(device).partition(":")
+    if kind != "cuda" or (index and not index.isdecimal()):
+        return None
+    return int(index or 0)
+
+
+def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
+    """Return memory of torch's allocator for segments, as ``(address, owner)`` each: all of them or none.
+
+    Args:
+        devices: of every segment of the load.
+        sizes: ``(segment, bytes)`` of those that want memory.
+
+    Raises:
+        OutOfMemoryError: it does not fit; on a GPU also a ``torch.OutOfMemoryError``.
+    """
+    import torch
+
+    needed: dict[torch.device, int] = defaultdict(int)
+    for segment, nbytes in sizes:
+        needed[_place(devices, segment)] += nbytes
+    for device, nbytes in needed.items():
+        _check_room(device, nbytes)
+    tensors = []
+    try:
+        for segment, nbytes in sizes:
+            device = _place(devices, segment)
+            spare = _ALIGNMENT if device.type == "cpu" else 0
+            tensors.append(torch.empty(nbytes + spare, dtype=torch.uint8, device=device))
+    except RuntimeError as error:  # the CPU's allocator raises no class of its own
+        tensors.clear()
+        raise device_out_of_memory()(
+            f"an arena of {sum(needed.values())} bytes could not be reserved: {error}"
+        ) from error
+    return [(_aligned_address(tensor), tensor) for tensor in tensors]
+
+
+def _place(devices: Sequence[torch.device | None], segment: int) -> torch.device:
+    device = devices[segment]
+    assert device is not None  # only segments on devices are asked for
+    return device
+
+
+# torch's allocators align at 64 bytes on the CPU and at 512 on a GPU; the core wants 256.
+_ALIGNMENT = 256
+
+
+def _aligned_address(tensor: torch.Tensor) -> int:
+    address = tensor.data_ptr()
+    return address + -address % _ALIGNMENT
+
+
+def _check_room(device: torch.device, nbytes: int) -> None:
+    """Compare with what is free on a GPU, counting what torch's allocator has to spare, and its limits."""
+    if device.type != "cuda":
+        return
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    allocated = torch.cuda.memory_allocated(device)
+    spare = torch.cuda.memory_reserved(device) - allocated
+    allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total) - allocated
+    room = min(free + spare, allowed)
+    if nbytes <= room:
+        return
+    raise device_out_of_memory()(
+        f"{device}: an arena of {nbytes} bytes does not fit: {free} of {total} bytes are free, torch holds {spare} to"
+        f" spare and may allocate {allowed} more (load fewer components at once, or in a smaller dtype)"
+    )

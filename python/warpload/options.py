@@ -1,0 +1,120 @@
+"""How loads are done, where a caller wants to say so; the environment gives the defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
+from types import TracebackType
+from typing import Any
+
+from .errors import InvalidArgumentError
+
+_CHOICES = {
+    "arena": ("auto", "always"),
+    "device_casts": ("auto", "host", "device"),
+    "direct_io": ("auto", "never", "always"),
+}
+_MIB = 2**20
+
+_TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
+_PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
+
+
+def _from_environment(variable: str, default: str) -> Callable[[], str]:
+    return lambda: os.environ.get(variable, "").strip() or default
+
+
+def _pinned_bytes() -> int:
+    return _number("WARPLOAD_PINNED_BYTES", os.environ.get("WARPLOAD_PINNED_BYTES", "").strip() or str(256 * _MIB))
+
+
+def _threads() -> int:
+    """Return the number of workers that the environment asks for; 0 leaves it to us."""
+    if own := os.environ.get("WARPLOAD_THREADS", "").strip():
+        return _number("WARPLOAD_THREADS", own)
+    enabled = os.environ.get("HF_ENABLE_PARALLEL_LOADING", "").upper()
+    workers = os.environ.get("HF_PARALLEL_LOADING_WORKERS", "").strip()
+    if enabled in _FALSE:
+        return 0
+    if workers:
+        return _number("HF_PARALLEL_LOADING_WORKERS", workers)
+    return _PARALLEL_WORKERS if enabled in _TRUE else 0
+
+
+def _number(variable: str, text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise InvalidArgumentError(f"{variable} is {text!r}, not a positive number")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How the core loads. As a context it holds for the loads of this thread inside the block.
+
+    >>> with warpload.LoadOptions(pinned_bytes=64 * 2**20):
+    ...     pipe = warpload.DiffusionPipeline.from_pretrained(folder, device_map="cuda")
+
+    Attributes:
+        arena: ``"auto"`` fills an arena through slots for devices, and maps files or fills memory directly on the CPU;
+            ``"always"`` treats the CPU like a device, which is slower and there to test with. (``WARPLOAD_ARENA``)
+        pinned_bytes: the most host memory, in bytes, that is page-locked for copies to devices, in slots of 8 MiB of
+            which there is at least one; kept for the next load until ``release_pinned_memory``.
+            (``WARPLOAD_PINNED_BYTES``, 256 MiB)
+        device_casts: who casts on the way to a device: ``"host"`` (the workers), ``"device"`` or ``"auto"`` (the device
+            where the source is no larger than the result, else the faster one by measurement). The bits are the same.
+            (``WARPLOAD_DEVICE_CASTS``)
+        direct_io: whether bytes that are not in the page cache are read past it: ``"auto"``, ``"never"`` (they are then
+            in the page cache for the next load), ``"always"`` (bytes that are there, too; to measure with).
+            (``WARPLOAD_DIRECT_IO``)
+        threads: workers; 0 takes the processors of this process. (``WARPLOAD_THREADS``, or diffusers' own
+            ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
+
+    Raises:
+        InvalidArgumentError: a value, or a variable of the environment, is none of these.
+    """
+
+    arena: str = field(default_factory=_from_environment("WARPLOAD_ARENA", "auto"))
+    pinned_bytes: int = field(default_factory=_pinned_bytes)
+    device_casts: str = field(default_factory=_from_environment("WARPLOAD_DEVICE_CASTS", "auto"))
+    direct_io: str = field(default_factory=_from_environment("WARPLOAD_DIRECT_IO", "auto"))
+    threads: int = field(default_factory=_threads)
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
+        for name, least in (("pinned_bytes", 1), ("threads", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InvalidArgumentError(f"{name} is {value!r}, not a number of at least {least}")
+
+    def __enter__(self) -> LoadOptions:
+        _active.set((*_active.get(), self))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _active.set(_active.get()[:-1])
+
+    def of_loader(self) -> dict[str, Any]:
+        """Return what the native loader is made with."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "arena"}
+
+
+_active: ContextVar[tuple[LoadOptions, ...]] = ContextVar("warpload_options", default=())
+
+
+def current() -> LoadOptions:
+    """Return the options of the innermost block on this thread, or the environment's.
+
+    Raises:
+        InvalidArgumentError: the environment asks for what does not exist.
+    """
+    active = _active.get()
+    return active[-1] if active else LoadOptions()

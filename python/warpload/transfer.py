@@ -1,0 +1,209 @@
+"""Modules that are in memory already, brought to a device through the core: one arena, pinned slots, all cores.
+
+torch moves one tensor after the other from pageable memory. Here all of them go at once, whatever made them: tensors
+loaded by the core (straight from the mapping of their file), by stock, or changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from . import _core, devices, engine
+from .dtypes import FLOATING_POINT, code_of
+from .errors import InvalidArgumentError
+
+# A dictionary of parameters or buffers, the name in it, the tensor, and whether it is one of parameters.
+_Place = tuple[dict[str, Any], str, torch.Tensor, bool]
+
+
+def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype | None = None) -> Any:
+    """Bring a module, or a pipeline of diffusers, to a device, in place, as ``module.to(device, dtype)`` does.
+
+    Every tensor that lies in the CPU's memory goes through the core, cast on its way where ``dtype`` says so. Tensors
+    that share memory share it afterwards. What the core does not move (sparse tensors, tensor subclasses, devices other
+    than CUDA's) is moved by torch.
+
+    Args:
+        module: a ``torch.nn.Module``, or a pipeline.
+        device: where to.
+        dtype: the dtype of all floating-point parameters and buffers; None keeps each one's own.
+
+    Returns:
+        The module.
+
+    Raises:
+        OutOfMemoryError: it does not fit (a ``torch.OutOfMemoryError`` on a GPU); the module is as it was.
+        DeviceError: the driver reported an error; the module is as it was.
+        InvalidArgumentError: the first argument is neither a module nor a pipeline.
+    """
+    if isinstance(module, torch.nn.Module):
+        if (place := devices.arena_device(device)) is not None:
+            move([module], place, dtype)
+        return module.to(device, dtype)
+    if not hasattr(module, "components"):
+        raise InvalidArgumentError(f"{type(module).__name__} is neither a module nor a pipeline")
+    from .pipelines import moving
+
+    return moving.move(module, device, dtype)
+
+
+@dataclass
+class _Memory:
+    """A stretch of one storage, and the tensors that lie in it."""
+
+    begin: int  # bytes from the storage's begin
+    end: int
+    places: list[_Place]
+
+    @property
+    def alike(self) -> bool:
+        """Whether it is one tensor, perhaps in several places, that fills the stretch in order."""
+        first = self.places[0][2]
+        return first.is_contiguous() and all(_layout(place[2]) == _layout(first) for place in self.places)
+
+
+def _begin(tensor: torch.Tensor) -> int:
+    """Return where a tensor begins in its storage, in bytes."""
+    return int(tensor.storage_offset()) * tensor.itemsize
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.dtype | None = None) -> None:
+    """Move what the core can move of the modules, a segment each; the rest stays where it is.
+
+    Args:
+        modules: such as the components of a pipeline; memory that two share goes with the first.
+        place: from ``devices.arena_device``.
+        dtype: of floating-point tensors; those that the core cannot cast to it stay.
+    """
+    if torch.__future__.get_overwrite_module_params_on_conversion():
+        return  # torch is to make new parameters
+    if torch.__future__.get_swap_module_params_on_conversion():
+        return
+    segments = [[memory for memory in memories if _can_go(memory, dtype)] for memories in _memories(modules)]
+    if not any(segments):
+        return
+    requests = [_request(memories, place, dtype) for memories in segments]
+    handle = engine.start(requests, [place] * len(requests))
+    arrived = []
+    for segment in range(len(segments)):
+        tensors = list(engine.torch_tensors(handle, segment).values())
+        engine.wait_arrival(handle, segment, place)
+        arrived.append(tensors)
+    # Only now: a failure before leaves the modules as they were.
+    for memories, tensors in zip(segments, arrived, strict=True):
+        for memory, tensor in zip(memories, tensors, strict=True):
+            _bind(memory, tensor)
+
+
+def _memories(modules: Sequence[torch.nn.Module]) -> list[list[_Memory]]:
+    """Find the stretches of memory that the modules' tensors lie in, those that overlap as one; a list a module."""
+    by_storage: dict[int, tuple[int, list[_Place]]] = {}
+    for number, place in _places(modules):
+        if _is_movable(place[2]):
+            by_storage.setdefault(place[2].untyped_storage().data_ptr(), (number, []))[1].append(place)
+    memories: list[list[_Memory]] = [[] for _ in modules]
+    for number, places in by_storage.values():
+        memories[number] += _stretches(places)
+    return memories
+
+
+def _places(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[int, _Place]]:
+    """Yield every place of a parameter or buffer; a parameter that is in several places once, as it is one object."""
+    parameters: set[int] = set()
+    for number, module in enumerate(modules):
+        for each in module.modules():
+            for name, parameter in each._parameters.items():
+                if parameter is not None and id(parameter) not in parameters:
+                    parameters.add(id(parameter))
+                    yield number, (each._parameters, name, parameter, True)
+            for name, buffer in each._buffers.items():
+                if buffer is not None and not buffer.requires_grad:
+                    yield number, (each._buffers, name, buffer, False)
+
+
+def _is_movable(tensor: torch.Tensor) -> bool:
+    return (
+        type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and tensor.numel() > 0
+        and code_of(tensor.dtype) is not None
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and bool(torch.ops.aten.is_non_overlapping_and_dense.default(tensor))
+    )
+
+
+def _stretches(places: list[_Place]) -> list[_Memory]:
+    memories: list[_Memory] = []
+    for place in sorted(places, key=lambda place: _begin(place[2])):
+        begin = _begin(place[2])
+        end = begin + place[2].nbytes
+        if memories and begin < memories[-1].end:
+            memories[-1].end = max(end, memories[-1].end)
+            memories[-1].places.append(place)
+        else:
+            memories.append(_Memory(begin, end, [place]))
+    return memories
+
+
+def _can_go(memory: _Memory, dtype: torch.dtype | None) -> bool:
+    if memory.alike:
+        own = code_of(memory.places[0][2].dtype)
+        wanted = _cast(own, dtype)
+        return wanted is None or _core.is_cast_supported(str(own), wanted)
+    # As bytes: each tensor has to be aligned in them, and none can be cast.
+    tensors = [place[2] for place in memory.places]
+    aligned = all((_begin(tensor) - memory.begin) % tensor.itemsize == 0 for tensor in tensors)
+    return aligned and all(_cast(code_of(tensor.dtype), dtype) is None for tensor in tensors)
+
+
+def _cast(own: str | None, dtype: torch.dtype | None) -> str | None:
+    """Return the code to cast to, or None where the tensor keeps its dtype."""
+    if dtype is None or own not in FLOATING_POINT:
+        return None
+    code = code_of(dtype)
+    return None if code == own else str(code)
+
+
+def _request(memories: list[_Memory], place: torch.device, dtype: torch.dtype | None) -> _core.SegmentRequest:
+    described = []
+    casts = {}
+    for number, memory in enumerate(memories):
+        first = memory.places[0][2]
+        address = first.untyped_storage().data_ptr() + memory.begin
+        name, nbytes = str(number), memory.end - memory.begin
+        if memory.alike:
+            code = str(code_of(first.dtype))
+            shape = list(first.shape)
+            if code == "F4":  # two elements a byte: torch counts the pairs
+                shape[-1] *= 2
+            described.append((name, code, shape, address, nbytes))
+            if (wanted := _cast(code, dtype)) is not None:
+                casts[name] = wanted
+        else:
+            described.append((name, "U8", [nbytes], address, nbytes))
+    owner = [place[2].detach() for memory in memories for place in memory.places]
+    return engine.request(_core.Checkpoint.from_memory(described, owner), place, tensor_dtypes=casts)
+
+
+def _bind(memory: _Memory, arrived: torch.Tensor) -> None:
+    alike = memory.alike  # asked once: binding the first place changes what it looks at
+    for store, name, tensor, is_parameter in memory.places:
+        value = arrived
+        if not alike:
+            offset = (_begin(tensor) - memory.begin) // tensor.itemsize
+            value = torch.empty(0, dtype=tensor.dtype, device=arrived.device)
+            value.set_(arrived.untyped_storage(), offset, tensor.shape, tensor.stride())
+        if is_parameter:
+            tensor.data = value
+        else:
+            store[name] = value
