@@ -51,7 +51,11 @@ std::span<const std::byte> RangeReader::view(const File& file, ByteRange range, 
 
 std::optional<std::size_t> RangeReader::read_straight(const File& file, ByteRange range, std::span<std::byte> memory) {
   const bool impossible = range.size() == 0 || range.end > file.size();
-  if (mode_ == DirectIo::kNever || impossible || is_hot(file, range)) return std::nullopt;
+  if (mode_ == DirectIo::kNever || impossible) return std::nullopt;
+  if (is_hot(file, range)) {
+    hot_ = {&file, range};  // view() need not ask again
+    return std::nullopt;
+  }
   const DirectFile& direct = file.direct();
   if (!direct.possible()) return std::nullopt;
   const std::uint64_t begin = range.begin / direct.block() * direct.block();

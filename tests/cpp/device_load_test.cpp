@@ -5,6 +5,7 @@
 // BytesArriveWhateverTheThreads and nine more cases of this file, and in most of those of cuda_load_test.cpp.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,8 @@
 #include "cpp/support/backends.hpp"
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/load_cases.hpp"
+#include "cpp/support/page_cache.hpp"
+#include "cpp/support/temporary_directory.hpp"
 #include "device/backend.hpp"
 #include "warpload/loader.hpp"
 
@@ -80,6 +83,29 @@ TEST_P(DeviceLoadTest, CastsGiveTheSameBytesWhoeverCasts) {
         const DType source = *parse_dtype(specs[index].dtype);
         const bool cast = is_floating_point(source) && source != dtype;
         const std::string expected = cast ? cast_bytes(specs[index].data, source, dtype) : specs[index].data;
+        EXPECT_TRUE(bytes_of(tensors[index], device) == expected) << specs[index].name;
+      }
+    }
+  }
+}
+
+TEST_P(DeviceLoadTest, FilesArriveHoweverTheyAreRead) {
+  const Device device = open_device(GetParam());
+  testing::TemporaryDirectory directory{std::filesystem::current_path()};  // the build's, which is on a disk
+  const auto specs = assorted();
+  const auto path = directory.write("model.safetensors", testing::safetensors_file(specs));
+  for (const DirectIo mode : {DirectIo::kAuto, DirectIo::kNever, DirectIo::kAlways}) {
+    for (const std::optional<DType> dtype : {std::optional<DType>{}, {DType::f32}}) {
+      LoaderOptions options = small_slots();
+      options.direct_io = mode;
+      testing::evict(path);
+      const auto checkpoint = Checkpoint::open({path});
+      const auto tensors =
+          Loader(options).start({{.checkpoint = checkpoint, .dtype = dtype, .device = device}}).get()[0];
+      for (std::size_t index = 0; index < specs.size(); ++index) {
+        const DType source = *parse_dtype(specs[index].dtype);
+        const bool cast = dtype && is_floating_point(source) && source != *dtype;
+        const std::string expected = cast ? cast_bytes(specs[index].data, source, *dtype) : specs[index].data;
         EXPECT_TRUE(bytes_of(tensors[index], device) == expected) << specs[index].name;
       }
     }

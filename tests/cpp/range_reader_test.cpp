@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -195,6 +198,58 @@ TEST_F(RangeReaderTest, WhereDirectReadsAreRefusedColdRangesAreReadInLargeBuffer
     EXPECT_EQ(reader.counts().direct_windows, 0U);
     EXPECT_EQ(reader.counts().plain_reads, 0U);
   }
+}
+
+// Memory as a slot has it: aligned, with room for blocks at either end.
+class SlotMemory {
+ public:
+  explicit SlotMemory(std::size_t size)
+      : memory_(static_cast<std::byte*>(std::aligned_alloc(DirectFile::kMemoryAlignment, size)), &std::free),
+        size_(size) {}
+  [[nodiscard]] std::span<std::byte> bytes() const { return {memory_.get(), size_}; }
+  [[nodiscard]] std::string text(std::size_t offset, std::size_t size) const {
+    return {reinterpret_cast<const char*>(memory_.get()) + offset, size};
+  }
+
+ private:
+  std::unique_ptr<std::byte, void (*)(void*)> memory_;
+  std::size_t size_;
+};
+
+TEST_F(RangeReaderTest, StraightReadsHoldTheirBytesWhereverTheyBeginAndEnd) {
+  const std::string content = pattern_bytes(3 * 65536 + 1234);
+  const auto file = File::open(directory_.write("data", content), lenient_calls());
+  const SlotMemory memory(std::size_t{8} * 65536);
+  RangeReader reader(DirectIo::kAlways);
+  for (const std::uint64_t begin : {0U, 1U, 4095U, 4096U, 65537U}) {
+    for (const std::uint64_t end : {begin + 1, begin + 4096, begin + 100'000, content.size()}) {
+      const auto lead = reader.read_straight(*file, {begin, end}, memory.bytes());
+      ASSERT_TRUE(lead.has_value()) << begin << ' ' << end;
+      EXPECT_TRUE(memory.text(*lead, end - begin) == content.substr(begin, end - begin)) << begin << ' ' << end;
+    }
+  }
+  EXPECT_EQ(reader.counts().straight_reads, 20U);
+}
+
+TEST_F(RangeReaderTest, HotRangesAndThoseThatDoNotFitAreNotReadStraight) {
+  const auto file = File::open(directory_.write("data", pattern_bytes(100'000)), lenient_calls());
+  const SlotMemory memory(65536);
+  EXPECT_FALSE(RangeReader(DirectIo::kAuto).read_straight(*file, {0, 10'000}, memory.bytes()).has_value());
+  EXPECT_FALSE(RangeReader(DirectIo::kNever).read_straight(*file, {0, 10'000}, memory.bytes()).has_value());
+  EXPECT_FALSE(RangeReader(DirectIo::kAlways).read_straight(*file, {0, 100'000}, memory.bytes()).has_value());
+  EXPECT_FALSE(RangeReader(DirectIo::kAlways).read_straight(*file, {0, 100'001}, memory.bytes()).has_value());
+  const auto refused = File::open(directory_.path() / "data", refusing_calls());
+  EXPECT_FALSE(RangeReader(DirectIo::kAlways).read_straight(*refused, {0, 10'000}, memory.bytes()).has_value());
+}
+
+TEST_F(RangeReaderTest, StraightReadOfAFileThatShrankIsLeftToThePlainReadWhichWordsTheError) {
+  const auto path = directory_.write("data", pattern_bytes(100'000));
+  const auto file = File::open(path, lenient_calls());
+  std::filesystem::resize_file(path, 50'000);
+  const SlotMemory memory(std::size_t{4} * 65536);
+  RangeReader reader(DirectIo::kAlways);
+  EXPECT_FALSE(reader.read_straight(*file, {0, 60'000}, memory.bytes()).has_value());
+  EXPECT_TRUE(reader.read_straight(*file, {0, 40'000}, memory.bytes()).has_value());
 }
 
 TEST_F(RangeReaderTest, AWindowOfOneFileDoesNotServeAnother) {
