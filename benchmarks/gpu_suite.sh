@@ -52,7 +52,13 @@ check_machine() {
   "$python" -c '
 import sys, torch
 assert torch.cuda.is_available(), "torch sees no GPU"
-print("python", sys.version.split()[0], "torch", torch.__version__, torch.cuda.get_device_name())'
+print("python", sys.version.split()[0], "torch", torch.__version__, torch.cuda.get_device_name())
+from importlib.metadata import PackageNotFoundError, version
+for name in ("accelerate", "diffusers", "huggingface_hub", "safetensors", "transformers"):
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        print(name, "is missing")'
   nvcc --version | tail -n 2
   free -g | head -n 2
   df -h . | tail -n 1
@@ -144,7 +150,8 @@ run_ctest() {
 # Only the files that have such tests: a bare machine lacks packages that other files need.
 run_pytest() {
   say "pytest -m gpu"
-  HF_HUB_OFFLINE=1 "$python" -m pytest -m gpu -p no:cacheprovider --junitxml="$build/pytest.xml" \
+  # Interrupted, pytest still writes what it has seen; the figures of the record need that.
+  HF_HUB_OFFLINE=1 timeout --signal=INT --kill-after=20 "$(seconds_left 60)" "$python" -m pytest -m gpu -p no:cacheprovider --junitxml="$build/pytest.xml" \
     tests/python/test_device_*.py
 }
 

@@ -1,5 +1,7 @@
 #include "device/pinned_pool.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -120,11 +122,13 @@ std::uint64_t PinnedPool::release_unused() {
   std::deque<Flight> flights;
   {
     const std::lock_guard lock(mutex_);
-    unused = std::move(free_);
-    free_.clear();
+    unused = std::exchange(free_, {});
     flights = std::move(flights_);
     flights_.clear();
     slots_ -= unused.size() + flights.size();
+    for (const auto& buffer : unused) pinned_ -= buffer->pinner ? 1 : 0;
+    for (const Flight& flight : flights) pinned_ -= flight.buffer->pinner ? 1 : 0;
+    free_.reserve(slots_);
     if (slots_ == 0) {  // the next load may try to pin again
       pageable_ = false;
       most_slots_ = slot_limit();
@@ -138,6 +142,7 @@ std::uint64_t PinnedPool::release_unused() {
     }
     const std::lock_guard lock(mutex_);
     ++slots_;
+    pinned_ += flight.buffer->pinner ? 1 : 0;
     lost_.push_back(std::move(flight));
   }
   changed_.notify_all();
@@ -147,6 +152,11 @@ std::uint64_t PinnedPool::release_unused() {
 std::uint64_t PinnedPool::bytes() const {
   const std::lock_guard lock(mutex_);
   return slots_ * options_.slot_bytes;
+}
+
+std::uint64_t PinnedPool::pinned_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return pinned_ * options_.slot_bytes;
 }
 
 std::string PinnedPool::pinning_failure() const {
@@ -192,6 +202,7 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::make_counted(const std::shared_p
   lock.lock();
   if (buffer) {
     free_.reserve(slots_);  // so that giving back cannot fail
+    if (buffer->pinner) ++pinned_;
     return buffer;
   }
   --slots_;
@@ -213,6 +224,8 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::make_buffer(const std::shared_pt
   const std::span<std::byte> bytes{memory->data(), static_cast<std::size_t>(memory->bytes())};
   std::memset(bytes.data(), 0, bytes.size());  // backs the pages here, in parallel, and not one by one in the driver
   if (pageable) return std::make_unique<Buffer>(std::move(memory), nullptr);
+  // A child after fork has no use for it, and the kernel would copy pinned pages for it at once.
+  ::madvise(bytes.data(), bytes.size(), MADV_DONTFORK);
   pinner->pin(bytes);
   return std::make_unique<Buffer>(std::move(memory), pinner);
 }

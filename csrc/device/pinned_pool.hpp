@@ -74,7 +74,8 @@ class PinnedPool {
   std::uint64_t release_unused();
 
   [[nodiscard]] std::uint64_t slot_bytes() const noexcept { return options_.slot_bytes; }
-  [[nodiscard]] std::uint64_t bytes() const;
+  [[nodiscard]] std::uint64_t bytes() const;         // of all slots
+  [[nodiscard]] std::uint64_t pinned_bytes() const;  // of those that are pinned
 
   // Why memory could not be pinned, the first time that it could not; empty when it always could.
   [[nodiscard]] std::string pinning_failure() const;
@@ -102,6 +103,7 @@ class PinnedPool {
   std::deque<Flight> flights_;  // oldest first
   std::vector<Flight> lost_;    // the device did not say whether they have landed: kept until the end
   std::uint64_t slots_ = 0;     // made or being made
+  std::uint64_t pinned_ = 0;    // of them
   bool pageable_ = false;       // pinning failed before there was any slot
   std::string failure_;
 };

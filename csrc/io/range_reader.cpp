@@ -85,6 +85,8 @@ void RangeReader::read_plainly(const ByteSource& source, ByteRange range, std::s
 
 bool RangeReader::is_hot(const File& file, ByteRange window) const {
   if (mode_ == DirectIo::kAlways) return false;
+  const PageCount some = file.residency().sample(window);
+  if (some.resident == some.total || some.resident == 0) return some.resident != 0;
   const PageCount pages = file.residency().count(window);
   return pages.resident * 2 >= pages.total;
 }

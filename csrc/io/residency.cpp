@@ -43,4 +43,20 @@ PageCount Residency::count(ByteRange range) const {
   return pages;
 }
 
+PageCount Residency::sample(ByteRange range) const {
+  constexpr std::uint64_t kStride = std::uint64_t{256} << 10;
+  PageCount pages;
+  for (std::uint64_t offset = range.begin; offset < range.end; offset += kStride) {
+    const PageCount one = count({offset, offset + 1});
+    pages.resident += one.resident;
+    pages.total += one.total;
+  }
+  if (range.begin < range.end) {
+    const PageCount last = count({range.end - 1, range.end});
+    pages.resident += last.resident;
+    pages.total += last.total;
+  }
+  return pages;
+}
+
 }  // namespace warpload

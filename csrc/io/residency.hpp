@@ -30,6 +30,10 @@ class Residency {
   // Counts the pages that hold bytes of `range`; no others are looked at.
   [[nodiscard]] PageCount count(ByteRange range) const;
 
+  // Counts one page in every 256 KiB of the range, its first and its last among them: asking for all takes a tenth of
+  // the time that reading them from the page cache takes, and mostly all are there or none.
+  [[nodiscard]] PageCount sample(ByteRange range) const;
+
  private:
   void map() const noexcept;
 

@@ -82,7 +82,12 @@ void DeviceLane::drain() {
   std::exception_ptr first;
   for (const auto& channel : channels_) {
     try {
-      channel->stream->synchronize();
+      std::unique_ptr<Event> event;
+      {
+        const std::lock_guard lock(channel->mutex);
+        event = channel->stream->record();
+      }
+      event->synchronize();  // an event's wait sleeps where a stream's may spin
     } catch (const Error&) {
       if (!first) first = std::current_exception();
     }

@@ -59,6 +59,13 @@ void spread(std::span<const Piece> pieces, const std::byte* source, std::byte* d
   }
 }
 
+// A run of few uncast pieces needs no stop on the way; many small ones are cheaper in one read.
+bool may_be_read_apart(std::span<const Piece> pieces, const ReadRun& run) {
+  constexpr std::uint64_t kWorthARead = std::uint64_t{64} << 10;
+  if (pieces.size() > 1 && run.source.size() / pieces.size() < kWorthARead) return false;
+  return std::all_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast == nullptr; });
+}
+
 // The batch's range of one file, if its slot is to hold just that.
 std::optional<ByteRange> find_straight_range(const LoadPlan& plan, const Batch& batch) {
   const ReadRun& first = plan.runs[batch.first_run];
@@ -96,9 +103,12 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
     if (const File* file = checkpoint.file(run.shard); file != nullptr) {
       bytes = reader_.view(*file, run.source, find_lookahead_end(plan, batch, run_index));
     }
-    // A run that is one uncast piece needs no stop on the way.
-    if (bytes.empty() && pieces.size() == 1 && pieces[0].cast == nullptr) {
-      reader_.read_plainly(source, run.source, {destination + pieces[0].destination_offset, pieces[0].count});
+    if (bytes.empty() && may_be_read_apart(pieces, run)) {
+      for (const Piece& piece : pieces) {
+        const std::uint64_t begin = run.source.begin + piece.source_offset;
+        reader_.read_plainly(source, {begin, begin + piece.count},
+                             {destination + piece.destination_offset, piece.count});
+      }
       return;
     }
     if (bytes.empty()) {

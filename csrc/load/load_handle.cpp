@@ -93,8 +93,13 @@ void LoadHandle::State::make_tensors() {
   }
 }
 
+void LoadHandle::State::end(std::unique_ptr<State> state) noexcept {
+  if (state && state->owner != ::getpid()) static_cast<void>(state.release());
+}
+
 void LoadHandle::State::start() {
   const std::size_t pumps = std::min<std::size_t>(resources->workers().size(), plan.batches.size());
+  pumps_left.store(pumps, std::memory_order_relaxed);
   for (std::size_t index = 0; index < pumps; ++index) group.run([this] { pump(); });
 }
 
@@ -110,10 +115,17 @@ void LoadHandle::State::pump() {
     group.fail(std::current_exception());
   }
   notify_segments();  // waiters of segments that will never be complete
-  try {
-    for (const auto& lane : lanes) lane->drain();
-  } catch (...) {
-    group.fail(std::current_exception());
+  // The last one waits for all: it alone comes after everything that was sent.
+  if (pumps_left.fetch_sub(1, std::memory_order_acq_rel) == 1) drain_lanes();
+}
+
+void LoadHandle::State::drain_lanes() {
+  for (const auto& lane : lanes) {
+    try {
+      lane->drain();
+    } catch (...) {
+      group.fail(std::current_exception());
+    }
   }
 }
 
@@ -188,8 +200,11 @@ void LoadHandle::State::notify_segments() const {
 
 LoadHandle::LoadHandle(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 LoadHandle::LoadHandle(LoadHandle&&) noexcept = default;
-LoadHandle& LoadHandle::operator=(LoadHandle&&) noexcept = default;
-LoadHandle::~LoadHandle() = default;
+LoadHandle& LoadHandle::operator=(LoadHandle&& other) noexcept {
+  if (this != &other) State::end(std::exchange(state_, std::move(other.state_)));
+  return *this;
+}
+LoadHandle::~LoadHandle() { State::end(std::move(state_)); }
 
 bool LoadHandle::done() const noexcept { return state_->group.finished(); }
 void LoadHandle::wait() const { state_->group.wait(); }

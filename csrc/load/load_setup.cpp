@@ -46,7 +46,9 @@ class Setup {
       }
       deliveries.push_back(std::move(delivery));
     }
-    setup_.plan = make_load_plan(requests_, {.slot_bytes = resources_.options().slot_bytes - kBlockRoom}, deliveries);
+    const LoaderOptions& options = resources_.options();
+    const PlanLimits limits{.slot_bytes = options.slot_bytes - kBlockRoom, .ramp_batches = options.threads};
+    setup_.plan = make_load_plan(requests_, limits, deliveries);
     if (!setup_.plan.casts.empty() && !reserve_staging()) plan(false);
   }
 

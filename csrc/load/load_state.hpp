@@ -1,6 +1,9 @@
 // What a load under way consists of; shared by the handle and its workers.
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -28,12 +31,15 @@ struct LoadHandle::State {
   State& operator=(const State&) = delete;
 
   void start();
+  // Destroys a load; in a child after fork, which has none of the threads that it would wait for, leaves it behind.
+  static void end(std::unique_ptr<State> state) noexcept;
   void notify_segments() const;
   void drop_segment(std::size_t segment);
   [[nodiscard]] bool segment_finished(std::size_t segment) const noexcept {
     return runs_left[segment].load(std::memory_order_acquire) == 0;
   }
 
+  const pid_t owner = ::getpid();
   std::shared_ptr<LoaderResources> resources;
   std::vector<Checkpoint::Ptr> checkpoints;  // by segment
   LoadPlan plan;
@@ -44,6 +50,7 @@ struct LoadHandle::State {
 
   std::atomic<std::uint64_t> bytes_done = 0;
   std::atomic<std::size_t> next_batch = 0;
+  std::atomic<std::size_t> pumps_left = 0;
   std::unique_ptr<std::atomic<std::size_t>[]> runs_left;  // by segment
   std::unique_ptr<std::atomic<bool>[]> dropped;           // by segment
   mutable std::mutex segment_mutex;
@@ -54,6 +61,7 @@ struct LoadHandle::State {
  private:
   void make_tensors();
   void pump();
+  void drain_lanes();
   void deliver(HostCopier& copier, const Batch& batch);
   void deliver_directly(HostCopier& copier, const Batch& batch);
   void deliver_through_slot(HostCopier& copier, const Batch& batch);

@@ -1,28 +1,15 @@
 #include "warpload/loader.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
+#include "base/process_owned.hpp"
 #include "exec/task_group.hpp"
 #include "load/load_state.hpp"
 #include "load/loader_resources.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload {
-namespace {
-
-// A child after fork has none of the parent's threads, and must not touch the parent's driver: joining would hang, so
-// there everything is left behind.
-template <class Owned>
-std::shared_ptr<Owned> owned_by_this_process(Owned* owned) {
-  return {owned, [owner = ::getpid()](Owned* pointer) {
-            if (::getpid() == owner) delete pointer;
-          }};
-}
-
-}  // namespace
 
 struct Loader::State {
   explicit State(const LoaderOptions& options)
@@ -49,16 +36,22 @@ void Loader::prepare(const Device& device, std::uint64_t bytes) const {
   const LoaderOptions& options = resources.options();
   const std::uint64_t wanted = std::min(bytes, options.pinned_bytes);
   const std::uint64_t slots = std::max<std::uint64_t>((wanted + options.slot_bytes - 1) / options.slot_bytes, 1);
-  for (std::uint64_t slot = 0; slot < slots; ++slot) {
-    state_->preparations.run([&resources, backend = device.backend(), bytes = (slot + 1) * options.slot_bytes] {
-      try {
-        backend->open();
-        const auto pool = resources.pinned_pool(*backend);
-        if (pool->bytes() < bytes) pool->grow(backend);
-      } catch (const Error&) {  // a load that needs it will say so
-      }
-    });
-  }
+  TaskGroup& group = state_->preparations;
+  const auto pin = [&resources, backend = device.backend(), bytes = slots * options.slot_bytes] {
+    try {
+      const auto pool = resources.pinned_pool(*backend);
+      if (pool->bytes() < bytes) pool->grow(backend);
+    } catch (const Error&) {  // a load that needs it will say so
+    }
+  };
+  // One worker opens the device, which takes a while; the others stay free until there is something to share.
+  group.run([&group, pin, slots, backend = device.backend()] {
+    try {
+      backend->open();
+      for (std::uint64_t slot = 0; slot < slots; ++slot) group.run(pin);
+    } catch (const Error&) {  // likewise
+    }
+  });
 }
 
 std::uint64_t Loader::release_pinned_memory() const { return state_->resources->release_pinned_memory(); }

@@ -43,7 +43,7 @@ std::uint64_t LoaderResources::release_pinned_memory() {
 std::uint64_t LoaderResources::pinned_bytes() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t bytes = 0;
-  for (const auto& [domain, pool] : pools_) bytes += pool->bytes();
+  for (const auto& [domain, pool] : pools_) bytes += pool->pinned_bytes();
   return bytes;
 }
 

@@ -20,11 +20,11 @@ void SlotLayout::add(TensorPart part) {
   while (part.source.size() != 0) {
     if (kind_ != Kind::kImage) start_batch(Kind::kImage, part.destination);
     std::uint64_t slot_offset = part.destination - plan_.batches.back().destination_offset;
-    if (slot_offset + part.result_bytes > limits_.slot_bytes) {
+    if (slot_offset + part.result_bytes > room_) {
       start_batch(Kind::kImage, part.destination);
       slot_offset = 0;
     }
-    const std::uint64_t room = (limits_.slot_bytes - slot_offset) / part.result_bytes;
+    const std::uint64_t room = (room_ - slot_offset) / part.result_bytes;
     write(split(part, std::min(room, part.source.size() / part.source_bytes)), slot_offset);
   }
 }
@@ -33,7 +33,7 @@ void SlotLayout::add_for_device_cast(TensorPart part, DType source, DType destin
   while (part.source.size() != 0) {
     if (kind_ != Kind::kCasts) start_batch(Kind::kCasts, 0);
     const std::uint64_t slot_offset = align_up(plan_.batches.back().slot_bytes, kTensorAlignment);
-    const std::uint64_t left = limits_.slot_bytes - std::min(slot_offset, limits_.slot_bytes);
+    const std::uint64_t left = room_ - std::min(slot_offset, room_);
     // Cut at multiples of 256 elements, so that the next part is aligned on both sides.
     const std::uint64_t elements = part.source.size() / part.source_bytes;
     const std::uint64_t room = left / part.source_bytes;
@@ -54,6 +54,8 @@ void SlotLayout::add_for_device_cast(TensorPart part, DType source, DType destin
 Batch& SlotLayout::start_batch(Kind kind, std::uint64_t destination) {
   kind_ = kind;
   runs_.close();
+  const bool first = plan_.batches.size() < limits_.ramp_batches;
+  room_ = first ? std::min(limits_.ramp_bytes, limits_.slot_bytes) : limits_.slot_bytes;
   return plan_.batches.emplace_back(
       Batch{.first_run = plan_.runs.size(), .destination_offset = destination, .first_cast = plan_.casts.size()});
 }

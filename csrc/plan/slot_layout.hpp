@@ -30,6 +30,7 @@ class SlotLayout {
   const PlanLimits& limits_;
   RunWriter& runs_;
   Kind kind_ = Kind::kNone;
+  std::uint64_t room_ = 0;  // of the last batch's slot
 };
 
 }  // namespace warpload

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,14 @@ def arena_device(device: Any) -> torch.device | None:
     return wanted if wanted.index is not None else torch.device("cuda", torch.cuda.current_device())
 
 
+def spelled_by_transformers(device_map: Any) -> Any:
+    """Return a device map in which a bare ``"cuda"`` names the GPU that transformers takes for it.
+
+    That is the process's local rank, where diffusers takes the current device.
+    """
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if device_map == "cuda" else device_map
+
+
 def native(device: torch.device) -> _core.Device:
     """Return the core's device for one of torch's, always the same.
 
@@ -84,7 +93,7 @@ def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
     values = device_map.values() if isinstance(device_map, Mapping) else [device_map]
     ordinals = sorted({ordinal for value in values if (ordinal := _ordinal(value)) is not None})
     if ordinals:
-        threading.Thread(target=_prepare, args=(loader, ordinals, nbytes), name="warpload-prepare", daemon=True).start()
+        threading.Thread(target=_prepare, args=(loader, ordinals, nbytes), name="warpload-prepare").start()
 
 
 def _prepare(loader: _core.Loader, ordinals: list[int], nbytes: int) -> None:
@@ -99,7 +108,13 @@ def _ordinal(device: Any) -> int | None:
     kind, _, index = str(device).partition(":")
     if kind != "cuda" or (index and not index.isdecimal()):
         return None
-    return int(index or 0)
+    return int(index) if index else _current_ordinal()
+
+
+def _current_ordinal() -> int:
+    # Where torch has not used CUDA yet, its current device is the first.
+    torch = sys.modules.get("torch")
+    return torch.cuda.current_device() if torch is not None and torch.cuda.is_initialized() else 0
 
 
 def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
@@ -120,12 +135,13 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     for device, nbytes in needed.items():
         _check_room(device, nbytes)
     tensors = []
+    refusal = RuntimeError if all(device.type == "cpu" for device in needed) else torch.OutOfMemoryError
     try:
         for segment, nbytes in sizes:
             device = _place(devices, segment)
             spare = _ALIGNMENT if device.type == "cpu" else 0
             tensors.append(torch.empty(nbytes + spare, dtype=torch.uint8, device=device))
-    except RuntimeError as error:  # the CPU's allocator raises no class of its own
+    except refusal as error:  # the CPU's allocator raises no class of its own
         tensors.clear()
         raise device_out_of_memory()(
             f"an arena of {sum(needed.values())} bytes could not be reserved: {error}"
@@ -155,9 +171,12 @@ def _check_room(device: torch.device, nbytes: int) -> None:
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
-    allocated = torch.cuda.memory_allocated(device)
-    spare = torch.cuda.memory_reserved(device) - allocated
-    allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total) - allocated
+    try:
+        allocated = torch.cuda.memory_allocated(device)
+        spare = torch.cuda.memory_reserved(device) - allocated
+        allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total) - allocated
+    except RuntimeError:  # an allocator of the user's, which does not say: it decides itself
+        return
     room = min(free + spare, allowed)
     if nbytes <= room:
         return
@@ -165,3 +184,11 @@ def _check_room(device: torch.device, nbytes: int) -> None:
         f"{device}: an arena of {nbytes} bytes does not fit: {free} of {total} bytes are free, torch holds {spare} to"
         f" spare and may allocate {allowed} more (load fewer components at once, or in a smaller dtype)"
     )
+
+
+def give_back_spare(device: torch.device) -> None:
+    """Have torch's allocator give back what it keeps for later, so that a larger segment need not come on top."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()

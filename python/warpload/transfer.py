@@ -6,6 +6,7 @@ loaded by the core (straight from the mapping of their file), by stock, or chang
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,16 +92,24 @@ def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.d
     if not any(segments):
         return
     requests = [_request(memories, place, dtype) for memories in segments]
-    handle = engine.start(requests, [place] * len(requests))
-    arrived = []
-    for segment in range(len(segments)):
-        tensors = list(engine.torch_tensors(handle, segment).values())
-        engine.wait_arrival(handle, segment, place)
-        arrived.append(tensors)
-    # Only now: a failure before leaves the modules as they were.
-    for memories, tensors in zip(segments, arrived, strict=True):
+    # All have arrived before the first is bound: a failure leaves the modules as they were.
+    for memories, tensors in zip(segments, _load(requests, place), strict=True):
         for memory, tensor in zip(memories, tensors, strict=True):
             _bind(memory, tensor)
+
+
+def _load(requests: list[_core.SegmentRequest], place: torch.device) -> list[list[torch.Tensor]]:
+    handle = engine.start(requests, [place] * len(requests))
+    arrived = [list(engine.torch_tensors(handle, segment).values()) for segment in range(len(requests))]
+    try:
+        for segment in range(len(requests)):
+            engine.wait_arrival(handle, segment, place)
+    except BaseException as error:
+        arrived.clear()  # whoever keeps the traceback must not keep the memory
+        traceback.clear_frames(error.__traceback__)
+        del handle
+        raise
+    return arrived
 
 
 def _memories(modules: Sequence[torch.nn.Module]) -> list[list[_Memory]]:

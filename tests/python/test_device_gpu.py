@@ -85,7 +85,7 @@ def test_a_pipeline_made_from_another_takes_no_memory(full_size: Path) -> None:
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
 
-    other = warpload.StableDiffusionXLImg2ImgPipeline.from_pipe(pipeline)
+    other = warpload.StableDiffusionXLImg2ImgPipeline.from_pipe(pipeline, dtype=torch.float16)
 
     assert torch.cuda.memory_allocated() == torch.cuda.max_memory_allocated() == before
     assert other.unet is pipeline.unet

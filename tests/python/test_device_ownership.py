@@ -11,13 +11,15 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+import transformers
 
 import warpload
-from support.checkpoints import weight_file
+from support.checkpoints import rewrite, weight_file
 from support.compare import bytes_of
-from support.devices import Device, models_of, refusing_segments
+from support.devices import Device, models_of, refusing_segments, tensors_of
 from support.pipelines import MODELS, Saved
 from warpload import engine
+from warpload.models import loading
 
 
 def load(folder: Path, device: Device, **arguments: Any) -> Any:
@@ -97,6 +99,51 @@ def test_a_pipeline_made_from_another_shares_its_memory(device: Device, saved: S
     del pipeline
     assert device.allocated() == before
     assert [parameter.untyped_storage().data_ptr() for parameter in other.unet.parameters()] == storages
+
+
+# -- what the core does not place, or planned wrongly ------------------------------------------------------------------
+
+
+def test_a_model_that_stock_places_after_all_has_given_its_segment_back_by_then(
+    device: Device, copied: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied("stable-diffusion") / "text_encoder"
+    rewrite(weight_file(folder), lambda tensors: {**tensors, "unexpected": torch.zeros(3)})
+    held: list[int] = []
+    original = loading._load_by_stock
+    monkeypatch.setattr(
+        loading,
+        "_load_by_stock",
+        lambda *arguments: held.append(device.segment_bytes()) or original(*arguments),
+    )
+
+    with device.options(), warpload.accelerated():
+        transformers.CLIPTextModel.from_pretrained(folder, device_map=device.name)
+
+    assert device.allocations == 1
+    assert held == [0]
+
+
+@pytest.mark.parametrize("family", ["pixart", "stable-diffusion-3", "flux"])
+def test_layers_that_t5_keeps_in_float32_are_planned_so(family: str, device: Device, saved: Saved) -> None:
+    with device.options():
+        load(saved(family), device, dtype=torch.float16)
+
+    assert device.allocations == 1
+
+
+def test_a_wrong_guess_of_most_of_a_model_leaves_one_segment_of_it(
+    device: Device, saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warpload.models.files._WIDE_IN_HALF", {})
+    folder = saved("pixart")
+
+    with device.options():
+        pipeline = load(folder, device, dtype=torch.float16)
+
+    weights = sum(tensor.nbytes for tensor in tensors_of(*models_of(pipeline).values()))
+    assert device.allocations == 2
+    assert device.segment_bytes() < 1.01 * weights + 4096 * len(tensors_of(*models_of(pipeline).values()))
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from support.compare import assert_loaded_natively, assert_same_component, asser
 from support.devices import Device, models_of, tensors_of
 from support.loading import assert_loads_as_stock, forbid_stock_readers
 from support.pipelines import DTYPES, FAMILIES, MODELS, Saved
+from warpload import devices
 
 
 def parameters_of(pipeline: Any) -> list[torch.Tensor]:
@@ -198,6 +199,17 @@ def test_a_map_that_parts_a_model_is_placed_by_stock(device: Device, saved: Save
 
     assert_same_component(ours, stock, "unet")
     assert "device_map" in warpload.last_report().placed_by_stock["unet"]
+
+
+def test_a_bare_cuda_is_the_local_rank_for_transformers_and_the_current_device_for_diffusers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert devices.spelled_by_transformers("cuda") == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert devices.spelled_by_transformers("cuda") == "cuda:3"
+    for other in ("cpu", "cuda:1", 1, torch.device("cuda"), {"": "cuda"}, None):
+        assert devices.spelled_by_transformers(other) == other
 
 
 # -- transformers' warm-up --------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ bool is_unusable_image(Result result) noexcept {
   constexpr Result kInvalidPtx = 218;
   constexpr Result kNoJitCompiler = 221;
   constexpr Result kUnsupportedPtxVersion = 222;
+  constexpr Result kJitDisabled = 223;
   return result == kNoBinaryForGpu || result == kInvalidImage || result == kInvalidPtx || result == kNoJitCompiler ||
-         result == kUnsupportedPtxVersion;
+         result == kUnsupportedPtxVersion || result == kJitDisabled;
 }
 
 }  // namespace

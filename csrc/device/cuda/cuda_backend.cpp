@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/process_owned.hpp"
 #include "device/backend.hpp"
 #include "device/cuda/cast_module.hpp"
 #include "device/cuda/context.hpp"
@@ -120,7 +121,7 @@ class CudaBackend final : public DeviceBackend {
 namespace warpload {
 
 std::shared_ptr<DeviceBackend> make_cuda_backend(int ordinal, const std::string& library) {
-  return std::make_shared<cuda::CudaBackend>(cuda::Driver::open(library), ordinal);
+  return owned_by_this_process(new cuda::CudaBackend(cuda::Driver::open(library), ordinal));
 }
 
 }  // namespace warpload

@@ -28,12 +28,14 @@ class WantedModel:
         path: its weight file or index.
         code: the dtype that its floating-point tensors will probably have; None keeps each tensor's own.
         place: the device whose arena they go to, or None for the host's memory.
+        wide: parts of names whose tensors will be in float32 all the same.
     """
 
     label: str
     path: Path
     code: str | None
     place: torch.device | None = None
+    wide: tuple[str, ...] = ()
 
 
 class LoadBatch:
@@ -67,7 +69,7 @@ class LoadBatch:
                 opened[model.label] = ModelWeights(model.path, engine.open_checkpoint(model.path), model.place)
             except WarploadError:
                 return
-        self._start([(opened[model.label], model.code) for model in wanted])
+        self._start([(opened[model.label], model.code, model.wide) for model in wanted])
         self._weights = opened
 
     def claim(self, label: str, path: Path, code: str | None, place: torch.device | None = None) -> ModelWeights:
@@ -90,7 +92,7 @@ class LoadBatch:
             if weights is not None:
                 weights.abandon()
             weights = ModelWeights(path, engine.open_checkpoint(path), place)
-            self._start([(weights, code)])
+            self._start([(weights, code, ())])
         self._under_way.append(weights)
         return weights
 
@@ -113,12 +115,12 @@ class LoadBatch:
         self._weights.clear()
         self._under_way.clear()
 
-    def _start(self, models: list[tuple[ModelWeights, str | None]]) -> None:
+    def _start(self, models: list[tuple[ModelWeights, str | None, tuple[str, ...]]]) -> None:
         if not models:
             return
-        requests = [weights.plan(code, self.zero_copy) for weights, code in models]
-        handle = engine.start(requests, [weights.place for weights, _ in models])
-        for segment, (weights, _) in enumerate(models):
+        requests = [weights.plan(code, self.zero_copy, wide) for weights, code, wide in models]
+        handle = engine.start(requests, [weights.place for weights, *_ in models])
+        for segment, (weights, *_) in enumerate(models):
             weights.attach(handle, segment)
         self.report.threads = engine.worker_count()
 

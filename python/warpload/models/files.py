@@ -64,6 +64,16 @@ def configured_dtype(folder: Path) -> str | None:
     return code_of_name(named) if isinstance(named, str) else None
 
 
+# transformers' models that keep a layer in float32 where all else is in float16: known here so that the layer need not
+# be read twice. What is missing from this list, or wrong, is put right once the class is known.
+_WIDE_IN_HALF = {"t5": ("wo",), "mt5": ("wo",), "umt5": ("wo",)}
+
+
+def kept_in_float32(folder: Path, code: str | None) -> tuple[str, ...]:
+    """Return the parts of names whose tensors a model keeps in float32 although it is loaded in the dtype ``code``."""
+    return _WIDE_IN_HALF.get(str(read_config(folder).get("model_type")), ()) if code == "F16" else ()
+
+
 def shards_are_there(path: Path) -> bool:
     """Tell whether a weight file, or every shard that an index names, is there."""
     if path.suffix != ".json":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -210,9 +211,7 @@ class _TransformersCall(_Call):
         config = self.kwargs.get("config")
         if config is not None and not isinstance(config, PretrainedConfig):
             raise NotNativeError("config is no configuration object")
-        device_map = self.kwargs.get("device_map")
-        if device_map is not None:
-            device_map = _whole_device(device_map)
+        device_map = _whole_device(devices.spelled_by_transformers(self.kwargs.get("device_map")))
         if self.cls.config_class is None:
             raise NotNativeError(f"{self.cls.__name__} has no configuration class")
         dtype, folder = self.dtype(), self.folder()
@@ -289,11 +288,16 @@ def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
     call.label = batch.label_of(call.location) or call.label
     if call.label in batch.device_maps:
         call.kwargs["device_map"] = batch.device_maps[call.label]
+    refused: NotNativeError | None = None
     try:
         with batch.report.stage("build"):
             model = call.build(batch)
-    except NotNativeError as reason:
-        return _load_by_stock(batch.report, call, stock, reason)
+    except NotNativeError as error:
+        refused = error.bare()
+    if refused is not None:
+        if call.kwargs.get("device_map") is not None:
+            gc.collect()  # the refused model may hold a device's memory in cycles
+        return _load_by_stock(batch.report, call, stock, refused)
     batch.report.components[call.label] = "native"
     return marked(model)
 

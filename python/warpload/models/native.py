@@ -16,6 +16,10 @@ class NotNativeError(Exception):
         super().__init__(reason)
         self.readable = readable
 
+    def bare(self) -> NotNativeError:
+        """Return the same without the frames that it came through: they may hold tensors in a device's memory."""
+        return NotNativeError(str(self), readable=self.readable)
+
 
 # accelerate patches ``torch.nn.Module.register_parameter`` for the whole process while it builds on meta: two threads
 # that do so at once leave the patch behind. Parallelism is in the native threads instead.

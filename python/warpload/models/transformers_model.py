@@ -96,7 +96,7 @@ def _wanted_dtypes(cls: type[PreTrainedModel], final: torch.dtype | None, weight
 def _from_state_dict(
     cls: type[PreTrainedModel], arguments: Mapping[str, Any], weights: ModelWeights
 ) -> PreTrainedModel:
-    weights.wait()  # ties are decided, and converters work, on values
+    weights.wait_arrival()  # ties are decided, and converters work, on values, in threads and streams of their own
     tensors = weights.tensors()
     state_dict = {name: tensors[name] for name in sorted(tensors)}
     with construction_lock, spared(), _held_records() as records:

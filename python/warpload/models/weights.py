@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _core, engine
+from .. import _core, devices, engine
 from ..dtypes import FLOATING_POINT, element_bits
 
 if TYPE_CHECKING:
@@ -42,18 +42,24 @@ class ModelWeights:
         self._loads: list[tuple[_core.LoadHandle, int]] = []
         self._zero_copy = True
 
-    def plan(self, code: str | None, zero_copy: bool) -> _core.SegmentRequest:
-        """Return the request for the load that begins early, with floating-point tensors cast to ``code``."""
+    def plan(self, code: str | None, zero_copy: bool, wide: Collection[str] = ()) -> _core.SegmentRequest:
+        """Return the request for the load that begins early.
+
+        Args:
+            code: the dtype that floating-point tensors are cast to; None keeps each tensor's own.
+            zero_copy: whether tensors that need no cast may be views of their file.
+            wide: parts of names whose tensors are to be in float32 all the same.
+        """
         self._zero_copy = zero_copy
-        kept = {}
+        others, in_float32 = {}, set(wide)
         for name, (own, _) in self.described.items():
-            if code is None or own not in FLOATING_POINT or own == code:
+            if code is None or own not in FLOATING_POINT:
                 continue
-            if _core.is_cast_supported(own, code):
-                self._planned[name] = code
-            else:
-                kept[name] = own
-        return engine.request(self.checkpoint, self.place, dtype=code, tensor_dtypes=kept, zero_copy=zero_copy)
+            wanted = code if in_float32.isdisjoint(name.split(".")) else "F32"
+            self._planned[name] = wanted if own == wanted or _core.is_cast_supported(own, wanted) else own
+            if self._planned[name] != code:
+                others[name] = self._planned[name]
+        return engine.request(self.checkpoint, self.place, dtype=code, tensor_dtypes=others, zero_copy=zero_copy)
 
     def attach(self, handle: _core.LoadHandle, segment: int) -> None:
         """Tie this model to its segment of a load under way."""
@@ -87,6 +93,8 @@ class ModelWeights:
     def _load_all_anew(self) -> None:
         """Give the arena's segment back before a new one is taken: a device cannot give back the part that is wrong."""
         self.abandon()
+        if self.place is not None:
+            devices.give_back_spare(self.place)
         casts = {name: code for name, code in self._planned.items() if code != self.described[name][0]}
         request = engine.request(self.checkpoint, self.place, tensor_dtypes=casts, zero_copy=self._zero_copy)
         self._loads.append((engine.start([request], [self.place]), 0))

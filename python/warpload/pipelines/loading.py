@@ -236,12 +236,14 @@ class _PipelineLoad:
             code = code_of(dtype) if dtype is not None else files.configured_dtype(component.folder)
         if path is None:
             return None
-        return WantedModel(component.name, path, code, devices.arena_device(self._device_of(component.name)))
+        place = devices.arena_device(self._device_of(component))
+        return WantedModel(component.name, path, code, place, files.kept_in_float32(component.folder, code))
 
-    def _device_of(self, name: str) -> Any:
+    def _device_of(self, component: Component) -> Any:
         if self.placement is not None:
-            return self.batch.device_maps.get(name, {}).get("")
-        return self.kwargs.get("device_map")
+            return self.batch.device_maps.get(component.name, {}).get("")
+        device_map = self.kwargs.get("device_map")
+        return device_map if _is_of_diffusers(component) else devices.spelled_by_transformers(device_map)
 
     def _dtype_of(self, name: str) -> Any:
         dtype = self.kwargs.get("dtype") if self.kwargs.get("torch_dtype") is None else self.kwargs["torch_dtype"]
