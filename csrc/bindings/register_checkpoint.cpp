@@ -63,6 +63,11 @@ std::uint64_t data_bytes(const Checkpoint& checkpoint) {
   return total;
 }
 
+unsigned bits_of(const std::string& code) {
+  if (const auto dtype = parse_dtype(code)) return dtype_bits(*dtype);
+  throw InvalidArgumentError({.reason = "unknown dtype '" + code + "'"});
+}
+
 }  // namespace
 
 void register_checkpoint(py::module_& module) {
@@ -84,6 +89,7 @@ void register_checkpoint(py::module_& module) {
       .def_property_readonly("shard_count", &Checkpoint::shard_count)
       .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")
       .def("__len__", [](const Checkpoint& checkpoint) { return checkpoint.tensors().size(); });
+  module.def("dtype_bits", &bits_of, py::arg("code"), "Bits that one element takes.");
   module.def("is_cast_supported", &cast_supported, py::arg("source"), py::arg("destination"),
              "Whether the core casts between the two dtype codes.");
 }

@@ -173,7 +173,7 @@ void register_loader(py::module_& module) {
   using Released = py::call_guard<py::gil_scoped_release>;
   py::class_<Loader>(module, "Loader", "Owns the worker threads and the pinned slots.")
       .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,
-           py::arg("pinned_bytes") = std::uint64_t{256} << 20, py::arg("device_casts") = "auto",
+           py::arg("pinned_bytes") = LoaderOptions{}.pinned_bytes, py::arg("device_casts") = "auto",
            py::arg("direct_io") = "auto")
       .def_property_readonly("threads", &Loader::threads)
       .def(
@@ -184,9 +184,9 @@ void register_loader(py::module_& module) {
             return loader.start(requests, allocator);
           },
           py::arg("requests"), py::arg("allocate") = py::none(),
-          "Plan, reserve the arena and start filling it. allocate([(segment, bytes), ...]) returns (address, owner) "
-          "pairs "
-          "for the segments on devices.")
+          "Plan, reserve the arena and start filling it. For the segments on devices, allocate([(segment, bytes), "
+          "...]) "
+          "returns their (address, owner) pairs.")
       .def("prepare", &Loader::prepare, py::arg("device"), py::arg("bytes"), Released(),
            "Open a device and pin slots in the background.")
       .def("release_pinned_memory", &Loader::release_pinned_memory, Released(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,15 +53,6 @@ def _codes() -> dict[torch.dtype, str]:
 def code_of(dtype: torch.dtype) -> str | None:
     """Return the format's code for a torch dtype, or None when files cannot hold it."""
     return _codes().get(dtype)
-
-
-def element_bits(code: str) -> int:
-    """Return how many bits an element of the dtype with that code takes."""
-    if code == "BOOL":
-        return 8
-    digits = re.match(r"[A-Z]+(\d+)", code)
-    assert digits is not None
-    return int(digits.group(1))
 
 
 def code_of_name(name: str) -> str | None:

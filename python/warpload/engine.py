@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,20 +117,34 @@ def start(
     return native.start(requests, functools.partial(devices.allocate, places))
 
 
-def wait(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
-    """Wait until a segment can be used by what this thread does next, on the device's current stream too.
+def load(
+    requests: Sequence[_core.SegmentRequest], places: Sequence[torch.device | None]
+) -> list[dict[str, torch.Tensor]]:
+    """Load and wait; return the tensors by name, a dictionary a request.
 
-    Raises the first worker's error.
+    Takes and raises what ``start`` does, and the first worker's error; what was loaded is then given up.
+    """
+    handle = start(requests, places)
+    loaded = [torch_tensors(handle, segment) for segment in range(len(requests))]
+    try:
+        for segment, place in enumerate(places):
+            wait_arrival(handle, segment, place)
+    except BaseException as error:
+        loaded.clear()  # whoever keeps the traceback must not keep the memory
+        traceback.clear_frames(error.__traceback__)
+        del handle
+        raise
+    return loaded
+
+
+def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
+    """Wait until a segment's bytes are in place for whoever uses them; raises the first error.
+
+    What the device's current stream does next comes after the copies, too.
     """
     handle.wait_segment(segment)
     if device is not None:
         handle.make_stream_wait(segment, devices.current_stream(device))
-
-
-def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
-    """Wait until a segment's bytes are in place for whoever uses them; raises the first error."""
-    wait(handle, segment, device)
-    if device is not None:
         handle.wait_arrival(segment)
         _tell_of_pinning()
 

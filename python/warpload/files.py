@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import traceback
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -65,23 +64,10 @@ def load_file(
     with options or contextlib.nullcontext():
         place = devices.arena_device(device)
         request = engine.request(checkpoint, place, dtype=code, zero_copy=not disable_mmap)
-        tensors = _load(request, place)
+        (tensors,) = engine.load([request], [place])
     if place is not None or _is_cpu(device):
         return tensors
     return {name: tensor.to(device) for name, tensor in tensors.items()}
-
-
-def _load(request: _core.SegmentRequest, place: torch.device | None) -> dict[str, torch.Tensor]:
-    handle = engine.start([request], [place])
-    tensors = engine.torch_tensors(handle, 0)
-    try:
-        engine.wait_arrival(handle, 0, place)
-    except BaseException as error:
-        tensors.clear()  # whoever keeps the traceback must not keep the memory
-        traceback.clear_frames(error.__traceback__)
-        del handle
-        raise
-    return tensors
 
 
 def _code(dtype: torch.dtype) -> str:

@@ -6,7 +6,6 @@ loaded by the core (straight from the mapping of their file), by stock, or chang
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,32 +83,17 @@ def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.d
         place: from ``devices.arena_device``.
         dtype: of floating-point tensors; those that the core cannot cast to it stay.
     """
-    if torch.__future__.get_overwrite_module_params_on_conversion():
+    future = torch.__future__
+    if future.get_overwrite_module_params_on_conversion() or future.get_swap_module_params_on_conversion():
         return  # torch is to make new parameters
-    if torch.__future__.get_swap_module_params_on_conversion():
-        return
     segments = [[memory for memory in memories if _can_go(memory, dtype)] for memories in _memories(modules)]
     if not any(segments):
         return
     requests = [_request(memories, place, dtype) for memories in segments]
     # All have arrived before the first is bound: a failure leaves the modules as they were.
-    for memories, tensors in zip(segments, _load(requests, place), strict=True):
-        for memory, tensor in zip(memories, tensors, strict=True):
+    for memories, tensors in zip(segments, engine.load(requests, [place] * len(requests)), strict=True):
+        for memory, tensor in zip(memories, tensors.values(), strict=True):
             _bind(memory, tensor)
-
-
-def _load(requests: list[_core.SegmentRequest], place: torch.device) -> list[list[torch.Tensor]]:
-    handle = engine.start(requests, [place] * len(requests))
-    arrived = [list(engine.torch_tensors(handle, segment).values()) for segment in range(len(requests))]
-    try:
-        for segment in range(len(requests)):
-            engine.wait_arrival(handle, segment, place)
-    except BaseException as error:
-        arrived.clear()  # whoever keeps the traceback must not keep the memory
-        traceback.clear_frames(error.__traceback__)
-        del handle
-        raise
-    return arrived
 
 
 def _memories(modules: Sequence[torch.nn.Module]) -> list[list[_Memory]]:

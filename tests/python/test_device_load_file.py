@@ -15,27 +15,10 @@ from support.checkpoints import framed, save_raw
 from support.compare import assert_same_tensor, assert_same_tensors, bytes_of
 from support.devices import Device
 from support.patterns import NARROW, SAME_NAN_BITS, TARGETS, WIDE, assert_same_values, critical_values, every_pattern
-from support.tensors import mixed_tensors, random_tensor
+from support.tensors import OTHERS, SHAPES, mixed_tensors, random_tensor
 
 SIDES = ["host", "device", "auto"]
-DTYPES = [
-    *NARROW,
-    *WIDE,
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-    torch.complex64,
-    torch.float8_e4m3fnuz,
-    torch.float8_e5m2fnuz,
-    torch.float8_e8m0fnu,
-]
-SHAPES: list[tuple[int, ...]] = [(), (0,), (3, 0, 2), (1,), (7,), (3, 5), (2, 3, 4, 5)]
+DTYPES = [*NARROW, *WIDE, *OTHERS, torch.float8_e8m0fnu]
 RANDOM = 300_000
 
 

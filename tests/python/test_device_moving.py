@@ -13,7 +13,7 @@ from support.compare import bytes_of
 from support.devices import Device, refusing_segments, tensors_of
 from support.moving import Module, move, parameter
 from support.patterns import TARGETS
-from support.tensors import random_tensor
+from support.tensors import OTHERS, random_tensor
 from warpload import engine
 
 
@@ -68,24 +68,7 @@ def test_devices_and_dtypes_may_be_spelt_as_for_torch(spelling: str, device: Dev
     assert device.holds_all(module.parameters())
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        torch.uint8,
-        torch.int8,
-        torch.int16,
-        torch.int32,
-        torch.int64,
-        torch.uint16,
-        torch.uint32,
-        torch.uint64,
-        torch.bool,
-        torch.complex64,
-        torch.float8_e4m3fn,
-        torch.float8_e5m2,
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("dtype", [*OTHERS, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
 def test_every_dtype_of_a_file_moves_as_it_is(dtype: torch.dtype, device: Device) -> None:
     module = Module()
     module.register_buffer("b", random_tensor(dtype, (3, 5)))

@@ -13,24 +13,9 @@ import warpload
 from support.checkpoints import save_raw
 from support.compare import assert_same_tensor, assert_same_tensors
 from support.processes import run_python
-from support.tensors import mixed_tensors, random_tensor
+from support.tensors import OTHERS, SHAPES, mixed_tensors, random_tensor
 
 FLOATING = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
-OTHERS = [
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-    torch.complex64,
-    torch.float8_e4m3fnuz,
-    torch.float8_e5m2fnuz,
-]
-SHAPES: list[tuple[int, ...]] = [(), (0,), (3, 0, 2), (1,), (7,), (3, 5), (2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("dtype", FLOATING + OTHERS, ids=str)

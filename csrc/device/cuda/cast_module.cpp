@@ -21,11 +21,7 @@ bool is_unusable_image(Result result) noexcept {
 
 CastModule::~CastModule() {
   if (module_ == nullptr) return;
-  try {
-    const CurrentContext current(*context_);
-    static_cast<void>(context_->driver().cuModuleUnload(module_));
-  } catch (...) {  // the context is gone, and the module with it
-  }
+  clean_up(*context_, [&](const Driver& driver) { return driver.cuModuleUnload(module_); });
 }
 
 FunctionHandle CastModule::find(DType source, DType destination) {
@@ -48,10 +44,8 @@ void CastModule::load() {
   if (!embedded_cast_kernels().empty()) {
     const CurrentContext current(*context_);
     const Result result = context_->driver().cuModuleLoadData(&module_, embedded_cast_kernels().data());
-    if (is_unusable_image(result))
-      module_ = nullptr;
-    else
-      context_->check(result, "cuModuleLoadData");
+    if (!is_unusable_image(result)) context_->check(result, "cuModuleLoadData");
+    if (result != kSuccess) module_ = nullptr;
   }
   tried_ = true;
 }

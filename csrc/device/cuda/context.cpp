@@ -29,13 +29,6 @@ ContextHandle Context::handle() {
   return handle_;
 }
 
-void Context::check(Result result, const char* call) const {
-  if (result == kSuccess) return;
-  const std::string reason = name_ + ": " + driver_->describe(result, call);
-  if (result == kOutOfMemory) throw OutOfMemoryError({.reason = reason});
-  throw DeviceError({.reason = reason});
-}
-
 CurrentContext::CurrentContext(Context& context) : driver_(context.driver()) {
   WARPLOAD_CUDA(context, cuCtxPushCurrent_v2, context.handle());
 }

@@ -26,7 +26,7 @@ class Context {
   [[nodiscard]] ContextHandle handle();
 
   // Throws DeviceError (OutOfMemoryError where memory is what lacks) with the device's name before the driver's words.
-  void check(Result result, const char* call) const;
+  void check(Result result, const char* call) const { driver_->check(result, call, name_); }
 
  private:
   std::shared_ptr<const Driver> driver_;
@@ -48,6 +48,17 @@ class CurrentContext {
  private:
   const Driver& driver_;
 };
+
+// Makes a call that frees something. Where the context, and with it what was to be freed, is gone already, there is
+// nobody to tell.
+template <class Call>
+void clean_up(Context& context, const Call& call) noexcept {
+  try {
+    const CurrentContext current(context);
+    static_cast<void>(call(context.driver()));
+  } catch (...) {
+  }
+}
 
 }  // namespace warpload::cuda
 

@@ -20,11 +20,7 @@ class CudaSegment final : public Segment {
   CudaSegment(std::shared_ptr<Context> context, std::byte* begin, std::uint64_t bytes) noexcept
       : Segment(begin, bytes), context_(std::move(context)) {}
   ~CudaSegment() override {
-    try {
-      const CurrentContext current(*context_);
-      static_cast<void>(context_->driver().cuMemFree_v2(device_pointer(data())));
-    } catch (...) {  // the context is gone, and its memory with it
-    }
+    clean_up(*context_, [&](const Driver& driver) { return driver.cuMemFree_v2(device_pointer(data())); });
   }
 
  private:
@@ -69,11 +65,7 @@ class CudaBackend final : public DeviceBackend {
   }
 
   void unpin(std::span<std::byte> memory) noexcept override {
-    try {
-      const CurrentContext current(*context_);
-      static_cast<void>(context_->driver().cuMemHostUnregister(memory.data()));
-    } catch (...) {  // the context is gone, and the registration with it
-    }
+    clean_up(*context_, [&](const Driver& driver) { return driver.cuMemHostUnregister(memory.data()); });
   }
 
   // Portable registration: pinned for every GPU of the driver.

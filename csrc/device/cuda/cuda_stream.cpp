@@ -16,11 +16,7 @@ CudaEvent::CudaEvent(std::shared_ptr<Context> context, StreamHandle stream) : co
 }
 
 CudaEvent::~CudaEvent() {
-  try {
-    const CurrentContext current(*context_);
-    static_cast<void>(context_->driver().cuEventDestroy_v2(handle_));
-  } catch (...) {  // the context is gone, and the event with it
-  }
+  clean_up(*context_, [&](const Driver& driver) { return driver.cuEventDestroy_v2(handle_); });
 }
 
 bool CudaEvent::done() {
@@ -43,11 +39,7 @@ CudaStream::CudaStream(std::shared_ptr<Context> context, std::shared_ptr<CastMod
 }
 
 CudaStream::~CudaStream() {
-  try {
-    const CurrentContext current(*context_);
-    static_cast<void>(context_->driver().cuStreamDestroy_v2(handle_));
-  } catch (...) {  // the context is gone, and the stream with it
-  }
+  clean_up(*context_, [&](const Driver& driver) { return driver.cuStreamDestroy_v2(handle_); });
 }
 
 void CudaStream::copy_to_device(std::byte* destination, std::span<const std::byte> source) {

@@ -51,10 +51,11 @@ std::shared_ptr<const Driver> Driver::open(const std::string& library) {
   return driver;
 }
 
-void Driver::check(Result result, const char* call) const {
+void Driver::check(Result result, const char* call, const std::string& device) const {
   if (result == kSuccess) return;
-  if (result == kOutOfMemory) throw OutOfMemoryError({.reason = describe(result, call)});
-  throw DeviceError({.reason = describe(result, call)});
+  const std::string reason = (device.empty() ? "" : device + ": ") + describe(result, call);
+  if (result == kOutOfMemory) throw OutOfMemoryError({.reason = reason});
+  throw DeviceError({.reason = reason});
 }
 
 std::string Driver::describe(Result result, const char* call) const {

@@ -18,7 +18,8 @@ class Driver {
 
   // Throws DeviceError (OutOfMemoryError for kOutOfMemory) with the call's name and the driver's own words unless
   // `result` is kSuccess.
-  void check(Result result, const char* call) const;
+  // `device` goes before them where the call was about one.
+  void check(Result result, const char* call, const std::string& device = {}) const;
 
   // "cuMemAlloc_v2: CUDA_ERROR_OUT_OF_MEMORY: out of memory".
   [[nodiscard]] std::string describe(Result result, const char* call) const;

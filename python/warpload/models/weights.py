@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _core, devices, engine
-from ..dtypes import FLOATING_POINT, element_bits
+from ..dtypes import FLOATING_POINT
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ class ModelWeights:
         self._loads.append((engine.start([request], [self.place]), 0))
 
     def _bytes(self, name: str) -> int:
-        return math.prod(self.described[name][1]) * element_bits(self._planned[name]) // 8
+        return math.prod(self.described[name][1]) * _core.dtype_bits(self._planned[name]) // 8
 
     def can_become(self, name: str, code: str | None) -> bool:
         """Tell whether the core can deliver the tensor in that dtype."""
@@ -111,14 +111,6 @@ class ModelWeights:
         """Return all tensors by name; their bytes may still be under way."""
         self._materialise()
         return dict(self._tensors)
-
-    def wait(self) -> None:
-        """Wait until this thread can use the tensors; raises the first worker's error.
-
-        On a GPU the copies are then under way, and what the current stream does next comes after them.
-        """
-        for handle, segment in self._loads:
-            engine.wait(handle, segment, self.place)
 
     def wait_arrival(self) -> None:
         """Wait until all bytes of this model have arrived; raises the first error."""

@@ -207,7 +207,8 @@ class _PipelineLoad:
         if index is None:
             return
         components = folders.list_components(folder, index, self.kwargs.keys(), self.kwargs.get("variant"))
-        devices.prepare(engine.loader(), self.kwargs.get("device_map"), _weight_bytes(components))
+        if self.kwargs.get("device_map") is not None:
+            devices.prepare(engine.loader(), self.kwargs["device_map"], _weight_bytes(components))
         for component in components:
             if component.location != folder:
                 self.batch.name(component.location, component.name)
@@ -228,7 +229,8 @@ class _PipelineLoad:
         dtype = self._dtype_of(component.name)
         if dtype is not None and not isinstance(dtype, torch.dtype):
             return None
-        if _is_of_diffusers(component):
+        of_diffusers = _is_of_diffusers(component)
+        if of_diffusers:
             path = files.find_diffusers_weights(component.folder, component.variant)
             code = "F32" if dtype is None else code_of(dtype)
         else:
@@ -236,14 +238,14 @@ class _PipelineLoad:
             code = code_of(dtype) if dtype is not None else files.configured_dtype(component.folder)
         if path is None:
             return None
-        place = devices.arena_device(self._device_of(component))
+        place = devices.arena_device(self._device_of(component.name, of_diffusers))
         return WantedModel(component.name, path, code, place, files.kept_in_float32(component.folder, code))
 
-    def _device_of(self, component: Component) -> Any:
+    def _device_of(self, name: str, of_diffusers: bool) -> Any:
         if self.placement is not None:
-            return self.batch.device_maps.get(component.name, {}).get("")
+            return self.batch.device_maps.get(name, {}).get("")
         device_map = self.kwargs.get("device_map")
-        return device_map if _is_of_diffusers(component) else devices.spelled_by_transformers(device_map)
+        return device_map if of_diffusers else devices.spelled_by_transformers(device_map)
 
     def _dtype_of(self, name: str) -> Any:
         dtype = self.kwargs.get("dtype") if self.kwargs.get("torch_dtype") is None else self.kwargs["torch_dtype"]
