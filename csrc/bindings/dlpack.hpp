@@ -1,5 +1,4 @@
-// Tensors handed over by DLPack: one capsule a tensor, a storage of exactly its size, memory kept by a shared
-// owner.
+// Tensors handed over by DLPack: one capsule a tensor, a storage of exactly its size, memory kept by a shared owner.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -8,12 +7,11 @@
 
 namespace warpload::bindings {
 
-// True when DLPack's old and widely read type codes have the dtype. The others travel as flat bytes, to be
-// viewed as what they are on the other side.
-[[nodiscard]] bool dlpack_has(DType dtype) noexcept;
+// True when torch takes the dtype from a capsule without a version. The others travel as flat bytes, to be viewed as
+// what they are on the other side.
+[[nodiscard]] bool travels_typed(DType dtype) noexcept;
 
-// A "dltensor" capsule. Whoever consumes it may drop it on any thread, with or without the interpreter's
-// lock.
-[[nodiscard]] pybind11::capsule to_dlpack(const Tensor& tensor);
+// A "dltensor" capsule. Whoever consumes it may drop it on any thread, with or without the interpreter's lock.
+[[nodiscard]] pybind11::capsule to_capsule(const Tensor& tensor);
 
 }  // namespace warpload::bindings

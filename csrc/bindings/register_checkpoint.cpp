@@ -8,7 +8,6 @@
 
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
-#include "convert/cast.hpp"
 #include "warpload/checkpoint.hpp"
 
 namespace warpload::bindings {
@@ -75,13 +74,8 @@ void register_checkpoint(py::module_& module) {
   py::class_<Checkpoint, std::shared_ptr<Checkpoint>>(module, "Checkpoint", "Safetensors shards, opened and validated.")
       .def_static(
           "open", [](const Paths& shards) { return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards)); },
-          py::arg("shards"), py::call_guard<py::gil_scoped_release>(), "Open shards; every header is checked.")
-      .def_static(
-          "open_index",
-          [](const std::filesystem::path& index) {
-            return std::const_pointer_cast<Checkpoint>(Checkpoint::open_index(index));
-          },
-          py::arg("index"), py::call_guard<py::gil_scoped_release>(), "Open the shards that an index file lists.")
+          py::arg("shards"), py::call_guard<py::gil_scoped_release>(),
+          "Open shards, or what one index file lists; every header is checked.")
       .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
                   "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")
       .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")

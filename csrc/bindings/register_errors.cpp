@@ -39,7 +39,7 @@ void raise_in_python(const Error& error) {
   const py::object build = py::module_::import("warpload.errors").attr("build_error");
   const py::object exception =
       build(class_name(error.code()), text(error.what()), text(error.reason()), text(error.path()),
-            text(error.tensor()), range, error.system_error(), text(error.cure()));
+            text(error.tensor()), range, error.system_error(), error.driver_error(), text(error.cure()));
   PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
 }
 

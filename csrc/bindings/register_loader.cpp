@@ -32,14 +32,13 @@ SegmentRequest make_request(std::shared_ptr<Checkpoint> checkpoint, const std::o
                             const std::unordered_map<std::string, std::string>& tensor_dtypes,
                             std::optional<std::unordered_set<std::string>> only, bool zero_copy,
                             std::optional<Device> device, std::uintptr_t stream) {
-  SegmentRequest request{.checkpoint = std::move(checkpoint),
-                         .only = std::move(only),
+  SegmentOptions options{.only = std::move(only),
                          .zero_copy = zero_copy,
                          .device = std::move(device),
                          .stream = reinterpret_cast<void*>(stream)};
-  if (dtype) request.dtype = parse(*dtype);
-  for (const auto& [name, tensor_dtype] : tensor_dtypes) request.tensor_dtypes.emplace(name, parse(tensor_dtype));
-  return request;
+  if (dtype) options.dtype = parse(*dtype);
+  for (const auto& [name, tensor_dtype] : tensor_dtypes) options.tensor_dtypes.emplace(name, parse(tensor_dtype));
+  return {std::move(checkpoint), std::move(options)};
 }
 
 // Waits with the lock released, looking for signals in between; a signal's exception cancels and drains the
@@ -82,15 +81,15 @@ SegmentAllocator make_allocator(const py::object& function) {
 
 // (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype) a tensor.
 py::list describe(const LoadHandle& handle, std::size_t segment) {
-  const std::vector<Tensor>& tensors = handle.tensors(segment);
+  const TensorList tensors = handle.tensors(segment);
   py::list result(tensors.size());
   for (std::size_t position = 0; position < tensors.size(); ++position) {
     const Tensor& tensor = tensors[position];
     py::tuple shape(tensor.shape().size());
     for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) shape[axis] = tensor.shape()[axis];
     const std::string_view code = dtype_name(tensor.dtype());
-    result[position] = py::make_tuple(tensor.name(), py::str(code.data(), code.size()), shape, to_dlpack(tensor),
-                                      dlpack_has(tensor.dtype()));
+    result[position] = py::make_tuple(tensor.name(), py::str(code.data(), code.size()), shape, to_capsule(tensor),
+                                      travels_typed(tensor.dtype()));
   }
   return result;
 }
@@ -184,9 +183,9 @@ void register_loader(py::module_& module) {
             return loader.start(requests, allocator);
           },
           py::arg("requests"), py::arg("allocate") = py::none(),
-          "Plan, reserve the arena and start filling it. For the segments on devices, allocate([(segment, bytes), "
-          "...]) "
-          "returns their (address, owner) pairs.")
+          "Plan, reserve the arena and start filling it. For the segments that need memory, allocate([(segment, "
+          "bytes), "
+          "...]) returns (address, owner) pairs; an address of 0 leaves it to the core.")
       .def("prepare", &Loader::prepare, py::arg("device"), py::arg("bytes"), Released(),
            "Open a device and pin slots in the background.")
       .def("release_pinned_memory", &Loader::release_pinned_memory, Released(),

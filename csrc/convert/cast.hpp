@@ -25,7 +25,4 @@ using CastFunction = void (*)(const std::byte* source, std::byte* destination, s
 // Precondition: simd_level_available(level).
 [[nodiscard]] CastFunction find_cast(DType source, DType destination, SimdLevel level = best_simd_level()) noexcept;
 
-// Supported: from F16, BF16, F32, F64, F8_E4M3 and F8_E5M2 to F16, BF16, F32 and F64, where the two differ.
-[[nodiscard]] bool is_cast_supported(DType source, DType destination) noexcept;
-
 }  // namespace warpload

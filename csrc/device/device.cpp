@@ -4,9 +4,11 @@
 
 namespace warpload {
 
-Device Device::host() { return Device(make_host_backend()); }
+Device Device::host() { return {make_host_backend(), false}; }
 
-Device Device::cuda(int ordinal, const std::string& library) { return Device(make_cuda_backend(ordinal, library)); }
+Device Device::host_through_slots() { return {make_host_backend(), true}; }
+
+Device Device::cuda(int ordinal, const std::string& library) { return {make_cuda_backend(ordinal, library), true}; }
 
 DeviceId Device::id() const noexcept { return backend_->id(); }
 const std::string& Device::name() const noexcept { return backend_->name(); }

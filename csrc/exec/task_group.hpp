@@ -8,6 +8,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <utility>
 
 #include "exec/thread_pool.hpp"
 
@@ -17,16 +18,23 @@ namespace warpload {
 // those that run are expected to look at `stopping()` and return. Later errors are ignored, as they are
 // mostly echoes of the first.
 //
+// `at_end` is run after the last task, before the group counts as finished: what the tasks set off is brought to rest
+// there. An error of it is an error of the group.
+//
 // Threads: every member may be called from any thread; the destructor stops and drains, so no task of the
 // group outlives it. A task may not wait for its own group.
 class TaskGroup {
  public:
-  explicit TaskGroup(ThreadPool& pool) noexcept : pool_(pool) {}
+  explicit TaskGroup(ThreadPool& pool, std::function<void()> at_end = {}) noexcept
+      : pool_(pool), at_end_(std::move(at_end)) {}
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
 
   void run(std::function<void()> task);
+
+  // Drops the tasks that have not begun: for a task that finds that nothing is left to do for the others.
+  void withdraw() noexcept;
 
   // Records an error from outside (a cancel, a deadline) unless the group has ended already.
   void fail(std::exception_ptr error) noexcept;
@@ -35,18 +43,22 @@ class TaskGroup {
   [[nodiscard]] bool finished() const noexcept;
 
   void wait() const;
-  [[nodiscard]] bool wait_for(std::chrono::milliseconds timeout) const;
+  [[nodiscard]] bool wait_until(std::chrono::steady_clock::time_point time) const;
 
   // The first error, or nullptr. Meaningful at any time; final once finished.
   [[nodiscard]] std::exception_ptr error() const noexcept;
 
  private:
   void execute(const std::function<void()>& task) noexcept;
+  void leave(std::size_t tasks) noexcept;
+  void note_error(std::exception_ptr error) noexcept;
 
   ThreadPool& pool_;
+  std::function<void()> at_end_;
   mutable std::mutex mutex_;
   mutable std::condition_variable drained_;
   std::size_t pending_ = 0;
+  bool unsettled_ = false;  // a task has begun since at_end ran
   std::exception_ptr error_;
   std::atomic<bool> stopping_ = false;
 };

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace warpload {
@@ -19,12 +20,23 @@ ThreadPool::ThreadPool(unsigned threads) {
 
 ThreadPool::~ThreadPool() { join(); }
 
-void ThreadPool::submit(Task task) {
+void ThreadPool::submit(const void* owner, Task task) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(task));
+    queue_.push_back({owner, std::move(task)});
   }
   wake_.notify_one();
+}
+
+std::list<ThreadPool::Entry> ThreadPool::withdraw(const void* owner) noexcept {
+  std::list<Entry> withdrawn;
+  const std::lock_guard lock(mutex_);
+  for (auto entry = queue_.begin(); entry != queue_.end();) {
+    const auto next = std::next(entry);
+    if (entry->owner == owner) withdrawn.splice(withdrawn.end(), queue_, entry);
+    entry = next;
+  }
+  return withdrawn;
 }
 
 void ThreadPool::work() {
@@ -32,7 +44,7 @@ void ThreadPool::work() {
   while (true) {
     wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
     if (queue_.empty()) return;
-    Task task = std::move(queue_.front());
+    Task task = std::move(queue_.front().task);
     queue_.pop_front();
     lock.unlock();
     task();

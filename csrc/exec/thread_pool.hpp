@@ -2,8 +2,8 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -18,6 +18,10 @@ namespace warpload {
 class ThreadPool {
  public:
   using Task = std::function<void()>;
+  struct Entry {
+    const void* owner;
+    Task task;
+  };
 
   // Throws std::system_error when the system gives no thread; those started before are joined.
   explicit ThreadPool(unsigned threads);
@@ -26,7 +30,13 @@ class ThreadPool {
   ~ThreadPool();
 
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
-  void submit(Task task);
+
+  // `owner` only tells one submitter's tasks from another's.
+  void submit(const void* owner, Task task);
+
+  // Takes out the owner's tasks that no worker has begun. They are returned so that what they captured is destroyed
+  // outside every lock.
+  [[nodiscard]] std::list<Entry> withdraw(const void* owner) noexcept;
 
   // Processors that this process may run on (its affinity mask), at least 1.
   [[nodiscard]] static unsigned usable_processors() noexcept;
@@ -37,7 +47,7 @@ class ThreadPool {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Task> queue_;
+  std::list<Entry> queue_;
   bool closing_ = false;
   std::vector<std::thread> workers_;
 };

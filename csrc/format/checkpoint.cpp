@@ -10,6 +10,17 @@
 namespace warpload {
 
 Checkpoint::Ptr Checkpoint::open(const std::vector<std::filesystem::path>& shards) {
+  if (shards.empty()) throw InvalidArgumentError({.reason = "a checkpoint needs a shard"});
+  if (shards.size() == 1 && is_index(shards[0])) return open_index(shards[0]);
+  return open_shards(shards);
+}
+
+bool Checkpoint::is_index(const std::filesystem::path& file) {
+  // A variant's name stands between the two: model.safetensors.index.fp16.json.
+  return file.extension() == ".json" && file.filename().string().find(".index.") != std::string::npos;
+}
+
+Checkpoint::Ptr Checkpoint::open_shards(const std::vector<std::filesystem::path>& shards) {
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
   for (const auto& path : shards) {
     auto file = File::open(path);
@@ -54,7 +65,7 @@ Checkpoint::Ptr Checkpoint::from_memory(std::vector<MemoryTensor> tensors) {
 
 Checkpoint::Ptr Checkpoint::open_index(const std::filesystem::path& index) {
   const ShardIndex listed = read_shard_index(index);
-  auto checkpoint = open(listed.shards);
+  const Ptr checkpoint = open_shards(listed.shards);
   for (const auto& [name, shard] : listed.tensor_to_shard) {
     const TensorInfo* tensor = checkpoint->find(name);
     if (tensor == nullptr || tensor->shard != shard) {

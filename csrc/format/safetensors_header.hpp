@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "io/byte_source.hpp"
+#include "warpload/byte_source.hpp"
 #include "warpload/dtype.hpp"
 #include "warpload/error.hpp"
 

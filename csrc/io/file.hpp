@@ -7,9 +7,9 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
-#include "io/byte_source.hpp"
 #include "io/direct_file.hpp"
 #include "io/residency.hpp"
+#include "warpload/byte_source.hpp"
 
 namespace warpload {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "io/byte_source.hpp"
+#include "warpload/byte_source.hpp"
 
 namespace warpload {
 

@@ -7,8 +7,8 @@
 #include <optional>
 #include <span>
 
-#include "io/byte_source.hpp"
 #include "io/file.hpp"
+#include "warpload/byte_source.hpp"
 #include "warpload/direct_io.hpp"
 #include "warpload/error.hpp"
 

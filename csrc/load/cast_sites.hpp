@@ -8,7 +8,7 @@
 
 #include "device/backend.hpp"
 #include "device/pinned_pool.hpp"
-#include "warpload/loader.hpp"
+#include "warpload/load_options.hpp"
 
 namespace warpload {
 

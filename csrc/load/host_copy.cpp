@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <utility>
 
-#include "io/byte_source.hpp"
 #include "io/file.hpp"
+#include "warpload/byte_source.hpp"
 
 namespace warpload {
 namespace {
@@ -17,12 +18,11 @@ template <class AnyError>
   const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
     return tensor.shard == run.shard && tensor.range.begin <= at && at < tensor.range.end;
   });
-  throw AnyError({.reason = error.reason(),
-                  .path = error.path().empty() ? checkpoint.shard_path(run.shard) : error.path(),
-                  .tensor = found == tensors.end() ? error.tensor() : found->name,
-                  .range = error.range() ? error.range() : run.source,
-                  .system_error = error.system_error(),
-                  .cure = error.cure()});
+  ErrorContext context = error.context();
+  if (context.path.empty()) context.path = checkpoint.shard_path(run.shard);
+  if (found != tensors.end()) context.tensor = found->name;
+  if (!context.range) context.range = run.source;
+  throw AnyError(std::move(context));
 }
 
 // How far to read ahead of a run: over the runs of its batch that go on where it ends in the file, in windows of about

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -19,15 +20,17 @@ constexpr std::uint64_t kBlockRoom = 2 * 4096;
 
 class Setup {
  public:
-  Setup(LoaderResources& resources, std::span<const SegmentRequest> requests) noexcept
-      : resources_(resources), requests_(requests) {}
-
-  LoadSetup run(const SegmentAllocator& allocate) {
+  Setup(LoaderResources& resources, std::span<const SegmentRequest> requests)
+      : resources_(resources), requests_(requests) {
     for (const SegmentRequest& request : requests_) {
-      if (!request.device) continue;
-      const auto& backend = request.device->backend();
+      devices_.push_back(device_of(request.options, resources_.options().device));
+      const auto& backend = devices_.back().backend();
+      if (!devices_.back().through_slots()) continue;
       if (std::find(backends_.begin(), backends_.end(), backend) == backends_.end()) backends_.push_back(backend);
     }
+  }
+
+  LoadSetup run(const SegmentAllocator& allocate) {
     plan(true);
     reserve(allocate);
     open_lanes();
@@ -37,10 +40,10 @@ class Setup {
  private:
   void plan(bool device_casts) {
     std::vector<Delivery> deliveries;
-    for (const SegmentRequest& request : requests_) {
-      Delivery delivery{.through_slots = request.device.has_value()};
+    for (std::size_t index = 0; index < requests_.size(); ++index) {
+      Delivery delivery = delivery_of(requests_[index].options, devices_[index]);
       if (delivery.through_slots && device_casts) {
-        delivery.device_casts = [this, backend = request.device->backend()](DType source, DType destination) {
+        delivery.device_casts = [this, backend = devices_[index].backend()](DType source, DType destination) {
           return resources_.cast_sites().on_device(backend, *resources_.pinned_pool(*backend), source, destination);
         };
       }
@@ -64,36 +67,34 @@ class Setup {
     return true;
   }
 
+  // The caller's arenas first, then the caller's allocator, then our own memory for what is left.
   void reserve(const SegmentAllocator& allocate) {
     setup_.segments.resize(requests_.size());
-    reserve_on_host();
     std::vector<SegmentSize> sizes;
     for (std::size_t index = 0; index < requests_.size(); ++index) {
       const std::uint64_t bytes = setup_.plan.segments[index].arena_bytes;
-      if (requests_[index].device && bytes != 0) sizes.push_back({index, bytes});
+      if (bytes == 0) continue;
+      if (const auto& arena = requests_[index].options.arena) {
+        setup_.segments[index] =
+            std::make_shared<AdoptedSegment>(arena->take(bytes), bytes, std::make_shared<Arena>(*arena));
+      } else {
+        sizes.push_back({.segment = index, .bytes = bytes, .device = devices_[index].id()});
+      }
     }
     if (sizes.empty()) return;
-    if (allocate) {
-      adopt(sizes, allocate(sizes));
-    } else {
-      for (const auto& backend : backends_) allocate_own(sizes, *backend);
-    }
-  }
-
-  void reserve_on_host() {
-    std::vector<std::uint64_t> bytes;
-    for (std::size_t index = 0; index < requests_.size(); ++index) {
-      bytes.push_back(requests_[index].device ? 0 : setup_.plan.segments[index].arena_bytes);
-    }
-    setup_.segments = reserve_host_arena(bytes);
+    if (allocate) adopt(sizes, allocate(sizes));
+    reserve_on_host(sizes);
+    for (const auto& backend : backends_) reserve_on_device(sizes, *backend);
   }
 
   void adopt(std::span<const SegmentSize> sizes, std::vector<AdoptedMemory> memory) {
-    if (memory.size() != sizes.size())
-      throw InvalidArgumentError({.reason = "the allocator returned too few segments"});
+    if (memory.size() != sizes.size()) {
+      throw InvalidArgumentError({.reason = "the allocator returned " + std::to_string(memory.size()) +
+                                            " segments for " + std::to_string(sizes.size())});
+    }
     for (std::size_t index = 0; index < sizes.size(); ++index) {
-      if (reinterpret_cast<std::uintptr_t>(memory[index].data) % kTensorAlignment != 0 ||
-          memory[index].data == nullptr) {
+      if (memory[index].data == nullptr) continue;
+      if (reinterpret_cast<std::uintptr_t>(memory[index].data) % kTensorAlignment != 0) {
         throw InvalidArgumentError({.reason = "the memory of a segment does not begin at a multiple of 256 bytes"});
       }
       setup_.segments[sizes[index].segment] =
@@ -101,15 +102,28 @@ class Setup {
     }
   }
 
-  void allocate_own(std::span<const SegmentSize> sizes, DeviceBackend& backend) {
+  void reserve_on_host(std::span<const SegmentSize> sizes) {
+    reserve_where([this](std::size_t segment) { return !devices_[segment].through_slots(); }, sizes,
+                  [](std::span<const std::uint64_t> bytes) { return reserve_host_arena(bytes); });
+  }
+
+  void reserve_on_device(std::span<const SegmentSize> sizes, DeviceBackend& backend) {
+    reserve_where([&](std::size_t segment) { return devices_[segment].backend().get() == &backend; }, sizes,
+                  [&](std::span<const std::uint64_t> bytes) { return backend.allocate(bytes); });
+  }
+
+  // Reserves, all at once, what is still missing of the segments that are `ours`.
+  template <class Ours, class Reserve>
+  void reserve_where(Ours ours, std::span<const SegmentSize> sizes, Reserve reserve) {
     std::vector<std::uint64_t> bytes;
     std::vector<std::size_t> positions;
     for (const SegmentSize& size : sizes) {
-      if (requests_[size.segment].device->backend().get() != &backend) continue;
+      if (setup_.segments[size.segment] || !ours(size.segment)) continue;
       bytes.push_back(size.bytes);
       positions.push_back(size.segment);
     }
-    auto segments = backend.allocate(bytes);
+    if (positions.empty()) return;
+    std::vector<std::shared_ptr<Segment>> segments = reserve(bytes);
     for (std::size_t index = 0; index < positions.size(); ++index) {
       setup_.segments[positions[index]] = std::move(segments[index]);
     }
@@ -121,27 +135,45 @@ class Setup {
       setup_.lanes.push_back(std::make_unique<DeviceLane>(backends_[index], resources_.pinned_pool(*backends_[index]),
                                                           stream_count(), std::move(staging)));
     }
-    for (const SegmentRequest& request : requests_) {
-      setup_.lane_of.push_back(request.device ? lane_of(*request.device) : nullptr);
-      if (request.device) setup_.lane_of.back()->wait_for_caller(request.stream);
+    for (std::size_t index = 0; index < requests_.size(); ++index) {
+      setup_.lane_of.push_back(lane_of(devices_[index]));
+      if (DeviceLane* lane = setup_.lane_of.back()) lane->wait_for_caller(requests_[index].options.stream);
     }
   }
 
+  // Null on the host.
   [[nodiscard]] DeviceLane* lane_of(const Device& device) const {
     const auto found = std::find(backends_.begin(), backends_.end(), device.backend());
-    return setup_.lanes[static_cast<std::size_t>(found - backends_.begin())].get();
+    return found == backends_.end() ? nullptr : setup_.lanes[static_cast<std::size_t>(found - backends_.begin())].get();
   }
 
   [[nodiscard]] unsigned stream_count() const noexcept { return std::min(resources_.options().threads, kMostStreams); }
 
   LoaderResources& resources_;
   std::span<const SegmentRequest> requests_;
-  std::vector<std::shared_ptr<DeviceBackend>> backends_;
-  std::vector<std::shared_ptr<Segment>> staging_;  // one a backend, or none
+  std::vector<Device> devices_;                           // one a request
+  std::vector<std::shared_ptr<DeviceBackend>> backends_;  // of those that slots go to
+  std::vector<std::shared_ptr<Segment>> staging_;         // one a backend, or none
   LoadSetup setup_;
 };
 
 }  // namespace
+
+Device device_of(const SegmentOptions& options, const Device& device) {
+  if (!options.arena) return options.device.value_or(device);
+  if (options.device && options.device->id() != options.arena->device().id()) {
+    throw InvalidArgumentError({.reason = "the arena is on " + options.arena->device().name() + ", the request names " +
+                                          options.device->name()});
+  }
+  return options.arena->device();
+}
+
+Delivery delivery_of(const SegmentOptions& options, const Device& device) {
+  const std::uint64_t own_alignment = device.through_slots() ? kDeviceSegmentAlignment : kSegmentAlignment;
+  return {.through_slots = device.through_slots(),
+          .may_map = !options.arena,
+          .segment_alignment = options.arena ? kTensorAlignment : own_alignment};
+}
 
 LoadSetup set_up_load(LoaderResources& resources, std::span<const SegmentRequest> requests,
                       const SegmentAllocator& allocate) {

@@ -9,7 +9,7 @@
 #include "load/device_lane.hpp"
 #include "load/loader_resources.hpp"
 #include "plan/load_plan.hpp"
-#include "warpload/loader.hpp"
+#include "warpload/load_options.hpp"
 
 namespace warpload {
 
@@ -19,6 +19,11 @@ struct LoadSetup {
   std::vector<std::unique_ptr<DeviceLane>> lanes;  // one a device
   std::vector<DeviceLane*> lane_of;                // by segment; null on the host
 };
+
+// How such requests are to be filled, where the host casts, and where a request names no device, `device` does. Throws
+// InvalidArgumentError.
+[[nodiscard]] Device device_of(const SegmentOptions& options, const Device& device);
+[[nodiscard]] Delivery delivery_of(const SegmentOptions& options, const Device& device);
 
 // Plans the requests, decides who casts, reserves the whole arena and opens the devices' lanes, which then wait for the
 // callers' streams. All or nothing. Throws what Loader::start throws.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -16,14 +17,14 @@
 #include "load/device_lane.hpp"
 #include "load/loader_resources.hpp"
 #include "plan/load_plan.hpp"
-#include "warpload/loader.hpp"
+#include "warpload/load_handle.hpp"
 
 namespace warpload {
 
 class HostCopier;
 
-// The order of the members is the order of construction; destruction runs backwards: the group drains first (its tasks
-// drain the lanes), then the lanes go, then tensors and segments, the workers last.
+// The order of the members is the order of construction; destruction runs backwards: the group drains first (and, at
+// its end, the lanes), then the lanes go, then tensors and segments, the workers last.
 struct LoadHandle::State {
   State(std::shared_ptr<LoaderResources> shared, const std::vector<SegmentRequest>& segment_requests,
         const SegmentAllocator& allocate);
@@ -31,6 +32,12 @@ struct LoadHandle::State {
   State& operator=(const State&) = delete;
 
   void start();
+  void cancel(const char* reason) noexcept;
+  void cancel_at(std::chrono::steady_clock::time_point time) noexcept;
+  // True when the workers have to leave; a deadline that has passed is noticed here.
+  [[nodiscard]] bool stopping() noexcept;
+  [[nodiscard]] bool wait_until(std::chrono::steady_clock::time_point time);
+  [[nodiscard]] bool wait_segment_until(std::size_t segment, std::chrono::steady_clock::time_point time);
   // Destroys a load; in a child after fork, which has none of the threads that it would wait for, leaves it behind.
   static void end(std::unique_ptr<State> state) noexcept;
   void notify_segments() const;
@@ -44,13 +51,13 @@ struct LoadHandle::State {
   std::vector<Checkpoint::Ptr> checkpoints;  // by segment
   LoadPlan plan;
   std::vector<std::shared_ptr<Segment>> segments;
-  std::vector<std::vector<Tensor>> tensors;  // by segment
+  std::vector<TensorList> tensors;  // by segment
   std::vector<std::unique_ptr<DeviceLane>> lanes;
   std::vector<DeviceLane*> lane_of;  // by segment; null on the host
 
   std::atomic<std::uint64_t> bytes_done = 0;
   std::atomic<std::size_t> next_batch = 0;
-  std::atomic<std::size_t> pumps_left = 0;
+  std::atomic<std::chrono::steady_clock::time_point> deadline = std::chrono::steady_clock::time_point::max();
   std::unique_ptr<std::atomic<std::size_t>[]> runs_left;  // by segment
   std::unique_ptr<std::atomic<bool>[]> dropped;           // by segment
   mutable std::mutex segment_mutex;

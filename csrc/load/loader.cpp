@@ -5,6 +5,7 @@
 
 #include "base/process_owned.hpp"
 #include "exec/task_group.hpp"
+#include "load/load_setup.hpp"
 #include "load/load_state.hpp"
 #include "load/loader_resources.hpp"
 #include "warpload/error.hpp"
@@ -25,10 +26,22 @@ Loader::~Loader() = default;
 
 unsigned Loader::threads() const noexcept { return state_->resources->options().threads; }
 
+LoadHandle Loader::start(Checkpoint::Ptr checkpoint, SegmentOptions options) const {
+  return start(std::vector<SegmentRequest>{{std::move(checkpoint), std::move(options)}});
+}
+
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {
   auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, allocate);
   state->start();
   return LoadHandle(std::move(state));
+}
+
+std::uint64_t Loader::arena_bytes(Checkpoint::Ptr checkpoint, SegmentOptions options) const {
+  const Device device = device_of(options, state_->resources->options().device);
+  const Delivery delivery{
+      .through_slots = device.through_slots(), .may_map = false, .segment_alignment = kTensorAlignment};
+  const SegmentRequest request{std::move(checkpoint), std::move(options)};
+  return make_load_plan({&request, 1}, {}, {&delivery, 1}).arena_bytes;
 }
 
 void Loader::prepare(const Device& device, std::uint64_t bytes) const {

@@ -10,7 +10,7 @@
 #include "device/pinned_pool.hpp"
 #include "exec/thread_pool.hpp"
 #include "load/cast_sites.hpp"
-#include "warpload/loader.hpp"
+#include "warpload/load_options.hpp"
 
 namespace warpload {
 

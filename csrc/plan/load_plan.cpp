@@ -10,12 +10,17 @@
 namespace warpload {
 namespace {
 
-DType target_dtype(const SegmentRequest& request, const TensorInfo& tensor) {
-  if (const auto found = request.tensor_dtypes.find(tensor.name); found != request.tensor_dtypes.end()) {
+DType target_dtype(const SegmentOptions& options, const TensorInfo& tensor) {
+  if (const auto found = options.tensor_dtypes.find(tensor.name); found != options.tensor_dtypes.end()) {
     return found->second;
   }
-  if (request.dtype && is_floating_point(tensor.dtype)) return *request.dtype;
+  if (options.dtype && is_floating_point(tensor.dtype)) return *options.dtype;
   return tensor.dtype;
+}
+
+bool is_wanted(const SegmentOptions& options, const TensorInfo& tensor) {
+  if (options.only && !options.only->contains(tensor.name)) return false;
+  return !options.filter || options.filter(tensor);
 }
 
 void check_names(const SegmentRequest& request) {
@@ -25,8 +30,9 @@ void check_names(const SegmentRequest& request) {
       throw InvalidArgumentError({.reason = "the request names a tensor that the checkpoint lacks", .tensor = name});
     }
   };
-  for (const auto& [name, dtype] : request.tensor_dtypes) check(name);
-  if (request.only) std::for_each(request.only->begin(), request.only->end(), check);
+  const SegmentOptions& options = request.options;
+  for (const auto& [name, dtype] : options.tensor_dtypes) check(name);
+  if (options.only) std::for_each(options.only->begin(), options.only->end(), check);
 }
 
 CastFunction cast_of(const SegmentRequest& request, const TensorInfo& tensor, DType dtype) {
@@ -41,7 +47,7 @@ CastFunction cast_of(const SegmentRequest& request, const TensorInfo& tensor, DT
 
 bool can_be_view(const SegmentRequest& request, const TensorInfo& tensor) {
   const bool aligned = tensor.range.begin % dtype_alignment(tensor.dtype) == 0;
-  return request.zero_copy && aligned && request.checkpoint->file(tensor.shard) != nullptr;
+  return request.options.zero_copy && aligned && request.checkpoint->file(tensor.shard) != nullptr;
 }
 
 // Adds one segment after the other.
@@ -58,10 +64,10 @@ class PlanBuilder {
     const auto& tensors = request.checkpoint->tensors();
     for (std::size_t position = 0; position < tensors.size(); ++position) {
       const TensorInfo& tensor = tensors[position];
-      if (request.only && !request.only->contains(tensor.name)) continue;
-      const DType dtype = target_dtype(request, tensor);
+      if (!is_wanted(request.options, tensor)) continue;
+      const DType dtype = target_dtype(request.options, tensor);
       const CastFunction cast = cast_of(request, tensor, dtype);
-      if (!delivery.through_slots && cast == nullptr && can_be_view(request, tensor)) {
+      if (!delivery.through_slots && delivery.may_map && cast == nullptr && can_be_view(request, tensor)) {
         segment.tensors.push_back({position, dtype, Placement::kView, tensor.range.begin, tensor.range.size()});
         continue;
       }
@@ -74,8 +80,7 @@ class PlanBuilder {
         slots.add(whole);
       }
     }
-    segment.arena_bytes =
-        align_up(segment.arena_bytes, delivery.through_slots ? kDeviceSegmentAlignment : kSegmentAlignment);
+    segment.arena_bytes = align_up(segment.arena_bytes, delivery.segment_alignment);
     segment.run_count = plan_.runs.size() - first_run;
     for (std::size_t run = first_run; run < plan_.runs.size(); ++run)
       segment.read_bytes += plan_.runs[run].source.size();

@@ -26,7 +26,7 @@
 #include <vector>
 
 #include "convert/cast.hpp"
-#include "warpload/loader.hpp"
+#include "warpload/load_options.hpp"
 
 namespace warpload {
 
@@ -86,6 +86,8 @@ struct Batch {
 // How one segment is filled.
 struct Delivery {
   bool through_slots = false;
+  bool may_map = true;  // tensors may be views; not where they have to lie in the segment
+  std::uint64_t segment_alignment = kSegmentAlignment;                     // to which the segment's size is rounded
   std::function<bool(DType source, DType destination)> device_casts = {};  // nothing: the host casts
 };
 

@@ -74,7 +74,7 @@ def native(device: torch.device) -> _core.Device:
 def _native(kind: str, index: int) -> _core.Device:
     with _natives_lock:
         if (kind, index) not in _natives:
-            _natives[kind, index] = _core.Device.cuda(index) if kind == "cuda" else _core.Device.host()
+            _natives[kind, index] = _core.Device.cuda(index) if kind == "cuda" else _core.Device.host_through_slots()
         return _natives[kind, index]
 
 
@@ -121,7 +121,7 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     """Return memory of torch's allocator for segments, as ``(address, owner)`` each: all of them or none.
 
     Args:
-        devices: of every segment of the load.
+        devices: of every segment of the load; None where the core allocates, which an address of 0 tells it.
         sizes: ``(segment, bytes)`` of those that want memory.
 
     Raises:
@@ -129,30 +129,25 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     """
     import torch
 
+    wanted = [(segment, nbytes, device) for segment, nbytes in sizes if (device := devices[segment]) is not None]
     needed: dict[torch.device, int] = defaultdict(int)
-    for segment, nbytes in sizes:
-        needed[_place(devices, segment)] += nbytes
+    for _, nbytes, device in wanted:
+        needed[device] += nbytes
     for device, nbytes in needed.items():
         _check_room(device, nbytes)
-    tensors = []
+    tensors = {}
     refusal = RuntimeError if all(device.type == "cpu" for device in needed) else torch.OutOfMemoryError
     try:
-        for segment, nbytes in sizes:
-            device = _place(devices, segment)
+        for segment, nbytes, device in wanted:
             spare = _ALIGNMENT if device.type == "cpu" else 0
-            tensors.append(torch.empty(nbytes + spare, dtype=torch.uint8, device=device))
+            tensors[segment] = torch.empty(nbytes + spare, dtype=torch.uint8, device=device)
     except refusal as error:  # the CPU's allocator raises no class of its own
         tensors.clear()
         raise device_out_of_memory()(
             f"an arena of {sum(needed.values())} bytes could not be reserved: {error}"
         ) from error
-    return [(_aligned_address(tensor), tensor) for tensor in tensors]
-
-
-def _place(devices: Sequence[torch.device | None], segment: int) -> torch.device:
-    device = devices[segment]
-    assert device is not None  # only segments on devices are asked for
-    return device
+    placed = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
+    return [placed.get(segment, (0, None)) for segment, _ in sizes]
 
 
 # torch's allocators align at 64 bytes on the CPU and at 512 on a GPU; the core wants 256.

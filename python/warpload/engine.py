@@ -76,12 +76,8 @@ def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:
         FormatError: a header or the index breaks the format's rules.
         IoError: a file is missing or unreadable.
     """
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if ".index." in path.name and path.suffix == ".json":  # a variant stands between the two
-            return _core.Checkpoint.open_index(path)
-        return _core.Checkpoint.open([path])
-    return _core.Checkpoint.open([Path(item) for item in source])
+    single = isinstance(source, str | os.PathLike)
+    return _core.Checkpoint.open([Path(item) for item in ([source] if single else source)])
 
 
 def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **wanted: Any) -> _core.SegmentRequest:

@@ -1,7 +1,8 @@
 """The errors that warpload raises: one family, each also a builtin's subclass, so that existing handlers catch it.
 
 Every error keeps what it is about as attributes: ``path``, ``tensor``, ``byte_range`` (``(begin, end)`` in the file, or
-``None``), ``reason`` and ``cure``; absent parts are empty. ``str()`` is the whole sentence.
+``None``), ``reason``, ``driver_error`` (the CUDA driver's code, or 0) and ``cure``; absent parts are empty. ``str()`` is
+the whole sentence.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class WarploadError(Exception):
     path: str = ""
     tensor: str = ""
     byte_range: tuple[int, int] | None = None
+    driver_error: int = 0
     cure: str = ""
 
     def __str__(self) -> str:
@@ -97,6 +99,7 @@ def build_error(
     tensor: str,
     byte_range: tuple[int, int] | None,
     system_error: int,
+    driver_error: int,
     cure: str,
 ) -> WarploadError:
     """Make the exception for a native error; called by the extension module."""
@@ -106,7 +109,7 @@ def build_error(
     else:
         error = _CLASSES[kind](message)
     error.message, error.reason, error.path, error.tensor = message, reason, path, tensor
-    error.byte_range, error.cure = byte_range, cure
+    error.byte_range, error.driver_error, error.cure = byte_range, driver_error, cure
     if isinstance(error, OSError) and error.filename is None and path:
         error.filename = path
     return error

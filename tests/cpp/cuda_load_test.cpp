@@ -91,8 +91,9 @@ TEST_P(CudaLoadTest, MemoryThatTheCallersStreamStillWritesIsFilledAfterwards) {
     return std::vector<AdoptedMemory>{{memory->data(), memory}};
   };
   const auto tensors = Loader(small_slots())
-                           .start({{.checkpoint = floats(), .device = device, .stream = stream.handle()}}, allocate)
-                           .get()[0];
+                           .start({{floats(), {.device = device, .stream = stream.handle()}}}, allocate)
+                           .get()
+                           .tensors();
   EXPECT_TRUE(bytes_of(tensors[0], device) == f32_pattern(kElements));
 }
 
@@ -100,7 +101,7 @@ TEST_P(CudaLoadTest, CallersStreamFindsTheBytesAfterMakeStreamWait) {
   const Device device = open_device(GetParam());
   CallerStream stream(GetParam());
   const Loader loader(small_slots());
-  const auto load = loader.start({{.checkpoint = floats(), .device = device, .stream = stream.handle()}});
+  const auto load = loader.start(floats(), {.device = device, .stream = stream.handle()});
   ASSERT_TRUE(load.wait_segment_for(0, std::chrono::seconds(60)));
   load.make_stream_wait(0, stream.handle());
   const Tensor& tensor = load.tensors(0)[0];
@@ -138,7 +139,7 @@ class FakeCudaLoadTest : public ::testing::Test {
 
 TEST_F(FakeCudaLoadTest, EachSlotGoesOutAsOneCopyFromPinnedMemory) {
   const Device gpu = device();
-  static_cast<void>(Loader(small_slots()).start({{.checkpoint = floats(), .device = gpu}}).get());
+  static_cast<void>(Loader(small_slots()).start(floats(), {.device = gpu}).get());
   EXPECT_EQ(testing::counters().copies_to_device, 8U);  // 12 MB: three first slots of 1 MiB, the others of 2
   EXPECT_EQ(testing::counters().bytes_to_device, kElements * 4);
   EXPECT_EQ(testing::counters().pageable_copies, 0U);
@@ -148,7 +149,7 @@ TEST_F(FakeCudaLoadTest, PinnedSlotsAreRegisteredOnceForSeveralLoads) {
   const Device gpu = device();
   const Loader loader(small_slots());
   for (int round = 0; round < 3; ++round) {
-    static_cast<void>(loader.start({{.checkpoint = floats(), .device = gpu}}).get());
+    static_cast<void>(loader.start(floats(), {.device = gpu}).get());
   }
   EXPECT_LE(testing::call_count("cuMemHostRegister_v2"), 3U);
   EXPECT_EQ(testing::call_count("cuMemHostUnregister"), 0U);
@@ -156,23 +157,22 @@ TEST_F(FakeCudaLoadTest, PinnedSlotsAreRegisteredOnceForSeveralLoads) {
 
 TEST_F(FakeCudaLoadTest, DroppingASegmentsTensorsGivesItsMemoryBackAndLeavesTheOthers) {
   const Device gpu = device();
-  auto result = Loader(small_slots())
-                    .start({{.checkpoint = floats(), .device = gpu}, {.checkpoint = floats(1000), .device = gpu}})
-                    .get();
+  auto result = Loader(small_slots()).start({{floats(), {.device = gpu}}, {floats(1000), {.device = gpu}}}).get();
   const std::uint64_t both = testing::live().allocated_bytes;
-  result[0].clear();
+  const TensorList kept = result.tensors(1);
+  result = {};
   EXPECT_EQ(testing::live().allocations, 1U);
   EXPECT_EQ(testing::live().allocated_bytes, both - (kElements * 4 + 511) / 512 * 512);
-  EXPECT_TRUE(bytes_of(result[1][0], gpu) == f32_pattern(1000));
+  EXPECT_TRUE(bytes_of(kept[0], gpu) == f32_pattern(1000));
 }
 
 TEST_F(FakeCudaLoadTest, PeakIsTheWeightsAndAtMostTheStagingOfTheCasts) {
   const Device gpu = device();
   LoaderOptions options = small_slots();
-  static_cast<void>(Loader(options).start({{.checkpoint = floats(), .device = gpu}}).get());
+  static_cast<void>(Loader(options).start(floats(), {.device = gpu}).get());
   EXPECT_LE(testing::live().peak_bytes[0], kElements * 4 + 512);
   options.device_casts = DeviceCasts::kDevice;
-  static_cast<void>(Loader(options).start({{.checkpoint = floats(), .dtype = DType::f64, .device = gpu}}).get());
+  static_cast<void>(Loader(options).start(floats(), {.dtype = DType::f64, .device = gpu}).get());
   EXPECT_LE(testing::live().peak_bytes[0], kElements * 8 + 512 + 4 * options.slot_bytes);
 }
 
@@ -180,13 +180,11 @@ TEST_F(FakeCudaLoadTest, EachComponentsCopiesRunOnItsOwnGpu) {
   const Device first = device(0);
   const Device second = device(1);
   const auto result =
-      Loader(small_slots())
-          .start({{.checkpoint = floats(), .device = first}, {.checkpoint = floats(500'000), .device = second}})
-          .get();
-  EXPECT_TRUE(bytes_of(result[0][0], first) == f32_pattern(kElements));
-  EXPECT_TRUE(bytes_of(result[1][0], second) == f32_pattern(500'000));
+      Loader(small_slots()).start({{floats(), {.device = first}}, {floats(500'000), {.device = second}}}).get();
+  EXPECT_TRUE(bytes_of(result.tensors(0)[0], first) == f32_pattern(kElements));
+  EXPECT_TRUE(bytes_of(result.tensors(1)[0], second) == f32_pattern(500'000));
   EXPECT_LE(testing::live().peak_bytes[1], 500'000U * 4 + 512);
-  EXPECT_EQ(result[1][0].device().ordinal, 1);
+  EXPECT_EQ(result.tensors(1)[0].device().ordinal, 1);
 }
 
 TEST_F(FakeCudaLoadTest, CastsRunOnTheHostWhereTheImageDoesNotFitTheGpu) {
@@ -194,7 +192,7 @@ TEST_F(FakeCudaLoadTest, CastsRunOnTheHostWhereTheImageDoesNotFitTheGpu) {
   const Device gpu = device();
   LoaderOptions options = small_slots();
   options.device_casts = DeviceCasts::kDevice;
-  const auto tensors = Loader(options).start({{.checkpoint = floats(), .dtype = DType::bf16, .device = gpu}}).get()[0];
+  const auto tensors = Loader(options).start(floats(), {.dtype = DType::bf16, .device = gpu}).get().tensors();
   EXPECT_TRUE(bytes_of(tensors[0], gpu) == cast_bytes(f32_pattern(kElements), DType::f32, DType::bf16));
   EXPECT_EQ(testing::counters().launches, 0U);
 }
@@ -205,7 +203,7 @@ TEST_F(FakeCudaLoadTest, CastsRunOnTheHostWhereThereIsNoMemoryForStaging) {
   LoaderOptions options = small_slots();
   options.device_casts = DeviceCasts::kDevice;
   options.slot_bytes = 8 * kMiB;
-  const auto tensors = Loader(options).start({{.checkpoint = floats(), .dtype = DType::bf16, .device = gpu}}).get()[0];
+  const auto tensors = Loader(options).start(floats(), {.dtype = DType::bf16, .device = gpu}).get().tensors();
   EXPECT_TRUE(bytes_of(tensors[0], gpu) == cast_bytes(f32_pattern(kElements), DType::f32, DType::bf16));
   EXPECT_EQ(testing::counters().launches, 0U);
 }
@@ -214,7 +212,7 @@ TEST_F(FakeCudaLoadTest, RingIsSmallerWhereLessCanBePinned) {
   testing::reset({.registered_limit = 4 * kMiB});
   const Device gpu = device();
   const Loader loader(small_slots());
-  const auto tensors = loader.start({{.checkpoint = floats(), .device = gpu}}).get()[0];
+  const auto tensors = loader.start(floats(), {.device = gpu}).get().tensors();
   EXPECT_EQ(testing::counters().pageable_copies, 0U);
   EXPECT_LE(loader.pinned_bytes(), 4 * kMiB);
   EXPECT_TRUE(bytes_of(tensors[0], gpu) == f32_pattern(kElements));
@@ -224,7 +222,7 @@ TEST_F(FakeCudaLoadTest, PageableSlotsServeWhereNothingCanBePinnedAndTheReasonIs
   testing::reset({.registered_limit = 0});
   const Device gpu = device();
   const Loader loader(small_slots());
-  const auto tensors = loader.start({{.checkpoint = floats(), .device = gpu}}).get()[0];
+  const auto tensors = loader.start(floats(), {.device = gpu}).get().tensors();
   EXPECT_GT(testing::counters().pageable_copies, 0U);
   EXPECT_TRUE(bytes_of(tensors[0], gpu) == f32_pattern(kElements));
   EXPECT_NE(loader.pinning_failure().find("cuMemHostRegister_v2"), std::string::npos) << loader.pinning_failure();
@@ -234,7 +232,7 @@ TEST_F(FakeCudaLoadTest, CopyThatFailsWhileItRunsEndsTheLoadWithTheDriversWords)
   const Device gpu = device();
   testing::fail_execution(3, cuda::kIllegalAddress);
   const Loader loader(small_slots());
-  auto load = loader.start({{.checkpoint = floats(), .device = gpu}});
+  auto load = loader.start(floats(), {.device = gpu});
   const auto error = catch_error<DeviceError>([&] { static_cast<void>(load.get()); });
   EXPECT_NE(error.reason().find("cuda:0"), std::string::npos) << error.what();
   EXPECT_TRUE(load.done());
@@ -244,7 +242,7 @@ TEST_F(FakeCudaLoadTest, LoadEndsOnlyWhenItsCopiesHaveRun) {
   const Device gpu = device();
   const Loader loader(small_slots());
   testing::pause_streams();
-  const auto load = loader.start({{.checkpoint = floats(200'000), .device = gpu}});
+  const auto load = loader.start(floats(200'000), {.device = gpu});
   EXPECT_TRUE(load.wait_segment_for(0, std::chrono::seconds(60)));  // queued
   EXPECT_FALSE(load.wait_for(std::chrono::milliseconds(100)));
   testing::resume_streams();
@@ -255,11 +253,11 @@ TEST_F(FakeCudaLoadTest, SlotsThatAreBeingCopiedAreNotFilledAgain) {
   const Device gpu = device();
   testing::pause_streams();
   const Loader loader(small_slots(1));
-  const auto load = loader.start({{.checkpoint = floats(), .device = gpu}});
+  const auto load = loader.start(floats(), {.device = gpu});
   EXPECT_FALSE(load.wait_segment_for(0, std::chrono::milliseconds(100)));
   EXPECT_LE(load.progress().bytes_done, 6 * kMiB);  // three slots are full, and none is free
   testing::resume_streams();
-  EXPECT_TRUE(bytes_of(load.get()[0][0], gpu) == f32_pattern(kElements));
+  EXPECT_TRUE(bytes_of(load.get().tensors()[0], gpu) == f32_pattern(kElements));
 }
 
 // ---- every call fails once ------------------------------------------------------------------------------------------
@@ -285,14 +283,13 @@ void load_and_check(const Device& gpu) {
   LoaderOptions options = small_slots();
   options.device_casts = DeviceCasts::kDevice;
   const Loader loader(options);
-  const auto load = loader.start(
-      {{.checkpoint = floats(), .dtype = DType::bf16, .device = gpu}, {.checkpoint = floats(1000), .device = gpu}});
+  const auto load = loader.start({{floats(), {.dtype = DType::bf16, .device = gpu}}, {floats(1000), {.device = gpu}}});
   static_cast<void>(load.wait_segment_for(0, std::chrono::seconds(60)));
   load.rethrow_if_failed();
   load.make_stream_wait(0, nullptr);
-  const auto tensors = load.get();
-  EXPECT_TRUE(bytes_of(tensors[0][0], gpu) == cast_bytes(f32_pattern(kElements), DType::f32, DType::bf16));
-  EXPECT_TRUE(bytes_of(tensors[1][0], gpu) == f32_pattern(1000));
+  const LoadResult result = load.get();
+  EXPECT_TRUE(bytes_of(result.tensors(0)[0], gpu) == cast_bytes(f32_pattern(kElements), DType::f32, DType::bf16));
+  EXPECT_TRUE(bytes_of(result.tensors(1)[0], gpu) == f32_pattern(1000));
 }
 
 // What the load has queued in the caller's own stream is the caller's to wait for.

@@ -34,6 +34,7 @@ using testing::kMiB;
 using testing::MemorySource;
 using testing::open_device;
 using testing::pattern_bytes;
+using testing::tensors_of;
 
 class DeviceLoadTest : public testing::BackendTest {};
 
@@ -58,7 +59,7 @@ TEST_P(DeviceLoadTest, BytesArriveWhateverTheThreads) {
   const auto checkpoint = checkpoint_of(specs);
   for (const unsigned threads : {1U, 2U, 7U}) {
     const Loader loader(small_slots(threads));
-    const auto tensors = loader.start({{.checkpoint = checkpoint, .device = device}}).get()[0];
+    const auto tensors = loader.start(checkpoint, {.device = device}).get().tensors();
     ASSERT_EQ(tensors.size(), specs.size());
     for (std::size_t index = 0; index < specs.size(); ++index) {
       EXPECT_EQ(tensors[index].name(), specs[index].name);
@@ -77,8 +78,7 @@ TEST_P(DeviceLoadTest, CastsGiveTheSameBytesWhoeverCasts) {
     for (const DeviceCasts casts : {DeviceCasts::kHost, DeviceCasts::kDevice, DeviceCasts::kAuto}) {
       LoaderOptions options = small_slots();
       options.device_casts = casts;
-      const auto tensors =
-          Loader(options).start({{.checkpoint = checkpoint, .dtype = dtype, .device = device}}).get()[0];
+      const auto tensors = Loader(options).start(checkpoint, {.dtype = dtype, .device = device}).get().tensors();
       for (std::size_t index = 0; index < specs.size(); ++index) {
         const DType source = *parse_dtype(specs[index].dtype);
         const bool cast = is_floating_point(source) && source != dtype;
@@ -100,8 +100,7 @@ TEST_P(DeviceLoadTest, FilesArriveHoweverTheyAreRead) {
       options.direct_io = mode;
       testing::evict(path);
       const auto checkpoint = Checkpoint::open({path});
-      const auto tensors =
-          Loader(options).start({{.checkpoint = checkpoint, .dtype = dtype, .device = device}}).get()[0];
+      const auto tensors = Loader(options).start(checkpoint, {.dtype = dtype, .device = device}).get().tensors();
       for (std::size_t index = 0; index < specs.size(); ++index) {
         const DType source = *parse_dtype(specs[index].dtype);
         const bool cast = dtype && is_floating_point(source) && source != *dtype;
@@ -114,10 +113,10 @@ TEST_P(DeviceLoadTest, FilesArriveHoweverTheyAreRead) {
 
 TEST_P(DeviceLoadTest, PaddingBetweenTensorsArrivesAsZeros) {
   const Device device = open_device(GetParam());
-  const auto tensors =
-      Loader(small_slots())
-          .start({{.checkpoint = checkpoint_of({{"a", "U8", {3}, "abc"}, {"b", "U8", {2}, "xy"}}), .device = device}})
-          .get()[0];
+  const auto tensors = Loader(small_slots())
+                           .start(checkpoint_of({{"a", "U8", {3}, "abc"}, {"b", "U8", {2}, "xy"}}), {.device = device})
+                           .get()
+                           .tensors();
   ASSERT_EQ(tensors[1].data() - tensors[0].data(), 256);
   std::string padding(253, 'x');
   device.read(tensors[0].data() + 3, reinterpret_cast<std::byte*>(padding.data()), padding.size());
@@ -125,10 +124,10 @@ TEST_P(DeviceLoadTest, PaddingBetweenTensorsArrivesAsZeros) {
 }
 
 TEST_P(DeviceLoadTest, TensorsOutliveLoaderHandleAndDevice) {
-  std::vector<Tensor> tensors;
+  TensorList tensors;
   {
     const Device device = open_device(GetParam());
-    tensors = Loader(small_slots()).start({{.checkpoint = checkpoint_of(assorted()), .device = device}}).get()[0];
+    tensors = Loader(small_slots()).start(checkpoint_of(assorted()), {.device = device}).get().tensors();
   }
   EXPECT_TRUE(bytes_of(tensors[4], open_device(GetParam())) == bf16_pattern(3'000'001, 3));
 }
@@ -148,11 +147,11 @@ TEST_P(DeviceLoadTest, AdoptedMemoryIsFilledAndItsOwnerGoesWithTheLastTensor) {
       return std::vector<AdoptedMemory>{{memory->data(), std::move(both)}};
     };
     const auto empty = checkpoint_of({{"empty", "F32", {0}, ""}});
-    tensors = Loader(small_slots())
-                  .start({{.checkpoint = empty, .device = device},
-                          {.checkpoint = checkpoint_of(assorted()), .device = device}},
-                         allocate)
-                  .get()[1];
+    tensors =
+        tensors_of(Loader(small_slots())
+                       .start({{empty, {.device = device}}, {checkpoint_of(assorted()), {.device = device}}}, allocate)
+                       .get()
+                       .tensors(1));
     EXPECT_EQ(tensors[0].data(), memory->data());
   }
   EXPECT_EQ(owner.use_count(), 2);
@@ -171,14 +170,13 @@ TEST_P(DeviceLoadTest, WhatTheAllocatorThrowsPassesThroughAndNothingIsRead) {
   const SegmentAllocator refuse = [](std::span<const SegmentSize>) -> std::vector<AdoptedMemory> {
     throw std::runtime_error("no memory to lend");
   };
-  EXPECT_THROW(static_cast<void>(Loader(small_slots()).start({{.checkpoint = checkpoint, .device = device}}, refuse)),
+  EXPECT_THROW(static_cast<void>(Loader(small_slots()).start({{checkpoint, {.device = device}}}, refuse)),
                std::runtime_error);
   const SegmentAllocator misaligned = [](std::span<const SegmentSize>) {
     return std::vector<AdoptedMemory>{{reinterpret_cast<std::byte*>(0x1001), nullptr}};
   };
-  EXPECT_THROW(
-      static_cast<void>(Loader(small_slots()).start({{.checkpoint = checkpoint, .device = device}}, misaligned)),
-      InvalidArgumentError);
+  EXPECT_THROW(static_cast<void>(Loader(small_slots()).start({{checkpoint, {.device = device}}}, misaligned)),
+               InvalidArgumentError);
   EXPECT_EQ(source->read_count(), reads);
 }
 
@@ -186,9 +184,8 @@ TEST_P(DeviceLoadTest, FailingReadEndsTheLoadAndNamesShardTensorAndRange) {
   const Device device = open_device(GetParam());
   for (const std::uint64_t nth : {2U, 4U, 9U}) {  // 0 and 1 are the header's
     const Loader loader(small_slots());
-    auto load =
-        loader.start({{.checkpoint = checkpoint_of(assorted(), {.path = "broken.safetensors", .fail_at_read = nth}),
-                       .device = device}});
+    auto load = loader.start(checkpoint_of(assorted(), {.path = "broken.safetensors", .fail_at_read = nth}),
+                             {.device = device});
     const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
     EXPECT_EQ(error.path(), "broken.safetensors");
     EXPECT_NE(error.tensor(), "");
@@ -200,7 +197,7 @@ TEST_P(DeviceLoadTest, FailingReadEndsTheLoadAndNamesShardTensorAndRange) {
 TEST_P(DeviceLoadTest, CancelEndsTheLoadWithItsOwnError) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(2));
-  auto load = loader.start({{.checkpoint = checkpoint_of(assorted(), {.delay = milliseconds(20)}), .device = device}});
+  auto load = loader.start(checkpoint_of(assorted(), {.delay = milliseconds(20)}), {.device = device});
   load.cancel();
   EXPECT_THROW(static_cast<void>(load.get()), CancelledError);
   EXPECT_LT(load.progress().bytes_done, load.progress().bytes_total);
@@ -210,16 +207,16 @@ TEST_P(DeviceLoadTest, DroppingTheHandleDrainsAndFrees) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(2));
   {
-    auto load = loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}});
+    auto load = loader.start(checkpoint_of(assorted()), {.device = device});
   }
-  EXPECT_EQ(bytes_of(loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}}).get()[0][0], device),
+  EXPECT_EQ(bytes_of(loader.start(checkpoint_of(assorted()), {.device = device}).get().tensors()[0], device),
             "1234567");
 }
 
 TEST_P(DeviceLoadTest, OneSlotIsEnough) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(4, 1));
-  const auto tensors = loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}}).get()[0];
+  const auto tensors = loader.start(checkpoint_of(assorted()), {.device = device}).get().tensors();
   EXPECT_TRUE(bytes_of(tensors[4], device) == bf16_pattern(3'000'001, 3));
   EXPECT_EQ(loader.pinned_bytes(), 2 * kMiB);
 }
@@ -228,21 +225,21 @@ TEST_P(DeviceLoadTest, RingStaysWithinItsBoundAndServesTheNextLoad) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(8, 3));
   for (int round = 0; round < 3; ++round) {
-    static_cast<void>(loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}}).get());
+    static_cast<void>(loader.start(checkpoint_of(assorted()), {.device = device}).get());
     EXPECT_LE(loader.pinned_bytes(), 6 * kMiB);
   }
   const std::uint64_t pinned = loader.pinned_bytes();
   EXPECT_EQ(loader.release_pinned_memory(), pinned);
   EXPECT_EQ(loader.pinned_bytes(), 0U);
-  const auto tensors = loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}}).get()[0];
+  const auto tensors = loader.start(checkpoint_of(assorted()), {.device = device}).get().tensors();
   EXPECT_EQ(bytes_of(tensors[0], device), "1234567");
 }
 
 TEST_P(DeviceLoadTest, SegmentsAreReadyInTheOrderOfTheRequests) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(1));
-  auto load = loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device},
-                            {.checkpoint = checkpoint_of(assorted(), {.delay = milliseconds(30)}), .device = device}});
+  auto load = loader.start({{checkpoint_of(assorted()), {.device = device}},
+                            {checkpoint_of(assorted(), {.delay = milliseconds(30)}), {.device = device}}});
   EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
   load.wait_arrival(0);
   EXPECT_FALSE(load.done());
@@ -267,15 +264,15 @@ TEST_P(DeviceLoadTest, SegmentThatIsDroppedIsNotReadFurtherAndTheOthersArrive) {
     return memory;
   };
   const Loader loader(small_slots(1));
-  const auto load = loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device},
-                                  {.checkpoint = Checkpoint::from_sources({source}), .device = device}},
-                                 allocate);
+  const auto load = loader.start(
+      {{checkpoint_of(assorted()), {.device = device}}, {Checkpoint::from_sources({source}), {.device = device}}},
+      allocate);
   EXPECT_EQ(owner.use_count(), 3);
   load.drop_segment(1);
   EXPECT_EQ(owner.use_count(), 2);
   EXPECT_LT(source->read_count(), 20U);  // the whole would be some twenty runs and the header
   EXPECT_TRUE(load.tensors(1).empty());
-  EXPECT_TRUE(bytes_of(load.get()[0][5], device) == f32_pattern(700'003));
+  EXPECT_TRUE(bytes_of(load.get().tensors()[5], device) == f32_pattern(700'003));
 }
 
 TEST_P(DeviceLoadTest, LoadsRunSideBySideOnOneLoader) {
@@ -283,27 +280,25 @@ TEST_P(DeviceLoadTest, LoadsRunSideBySideOnOneLoader) {
   const Loader loader(small_slots(3, 4));
   std::vector<LoadHandle> loads;
   for (int index = 0; index < 4; ++index) {
-    loads.push_back(loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}}));
+    loads.push_back(loader.start(checkpoint_of(assorted()), {.device = device}));
   }
-  for (const LoadHandle& load : loads) EXPECT_TRUE(bytes_of(load.get()[0][5], device) == f32_pattern(700'003));
+  for (const LoadHandle& load : loads) EXPECT_TRUE(bytes_of(load.get().tensors()[5], device) == f32_pattern(700'003));
 }
 
 TEST_P(DeviceLoadTest, SegmentsOnTheHostAndOnADeviceLoadTogether) {
   const Device device = open_device(GetParam());
-  const auto result = Loader(small_slots())
-                          .start({{.checkpoint = checkpoint_of(assorted())},
-                                  {.checkpoint = checkpoint_of(assorted()), .device = device}})
-                          .get();
-  EXPECT_EQ(result[0][5].device(), DeviceId{});
-  EXPECT_TRUE(bytes_of(result[0][5], Device::host()) == f32_pattern(700'003));
-  EXPECT_TRUE(bytes_of(result[1][5], device) == f32_pattern(700'003));
+  const auto result =
+      Loader(small_slots()).start({{checkpoint_of(assorted())}, {checkpoint_of(assorted()), {.device = device}}}).get();
+  EXPECT_EQ(result.tensors(0)[5].device(), DeviceId{});
+  EXPECT_TRUE(bytes_of(result.tensors(0)[5], Device::host()) == f32_pattern(700'003));
+  EXPECT_TRUE(bytes_of(result.tensors(1)[5], device) == f32_pattern(700'003));
 }
 
 TEST_P(DeviceLoadTest, PreparedDeviceLoadsLikeAnyOther) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots());
   loader.prepare(device, 4 * kMiB);
-  const auto tensors = loader.start({{.checkpoint = checkpoint_of(assorted()), .device = device}}).get()[0];
+  const auto tensors = loader.start(checkpoint_of(assorted()), {.device = device}).get().tensors();
   EXPECT_EQ(bytes_of(tensors[0], device), "1234567");
 }
 
@@ -315,7 +310,7 @@ TEST_P(DeviceLoadTest, TensorsOfMemoryArriveLikeThoseOfFiles) {
   auto checkpoint = Checkpoint::from_memory(
       {{"whole", DType::f32, {1'000'003}, bytes, owner}, {"part", DType::u8, {5}, bytes.subspan(3, 5), owner}});
   const auto tensors =
-      Loader(small_slots()).start({{.checkpoint = checkpoint, .dtype = DType::bf16, .device = device}}).get()[0];
+      Loader(small_slots()).start(checkpoint, {.dtype = DType::bf16, .device = device}).get().tensors();
   EXPECT_TRUE(bytes_of(tensors[0], device) == cast_bytes(data, DType::f32, DType::bf16));
   EXPECT_EQ(bytes_of(tensors[1], device), data.substr(3, 5));
   EXPECT_EQ(owner.use_count(), 3);

@@ -32,7 +32,7 @@ TEST(LoadPlanTest, EveryArenaTensorIsAlignedAndNoneOverlap) {
                                      {"b", "F16", {5}, pattern_bytes(10)},
                                      {"c", "F32", {100}, pattern_bytes(400)},
                                      {"d", "I64", {1}, pattern_bytes(8)}});
-  const LoadPlan plan = plan_of({.checkpoint = checkpoint, .dtype = DType::bf16});
+  const LoadPlan plan = plan_of({checkpoint, {.dtype = DType::bf16}});
   std::uint64_t end = 0;
   for (const PlannedTensor& tensor : plan.segments[0].tensors) {
     EXPECT_EQ(tensor.placement, Placement::kArena);
@@ -49,8 +49,7 @@ TEST(LoadPlanTest, FloatingPointTensorsTakeTheDtypeAndIntegersKeepTheirs) {
                                      {"ids", "I64", {2}, pattern_bytes(16)},
                                      {"mask", "BOOL", {2}, pattern_bytes(2)},
                                      {"kept", "F16", {2}, pattern_bytes(4)}});
-  const LoadPlan plan =
-      plan_of({.checkpoint = checkpoint, .dtype = DType::bf16, .tensor_dtypes = {{"kept", DType::f32}}});
+  const LoadPlan plan = plan_of({checkpoint, {.dtype = DType::bf16, .tensor_dtypes = {{"kept", DType::f32}}}});
   const auto& tensors = plan.segments[0].tensors;
   EXPECT_EQ(tensors[0].dtype, DType::bf16);
   EXPECT_EQ(tensors[0].nbytes, 8U);
@@ -66,8 +65,7 @@ TEST(LoadPlanTest, PiecesCoverEveryElementOnceWhateverTheRunLength) {
                                      {"c", "F64", {33}, pattern_bytes(264)},
                                      {"d", "F32", {257}, pattern_bytes(1028)}});
   for (const std::uint64_t run_bytes : {8U, 9U, 64U, 100U, 4096U}) {
-    const LoadPlan plan =
-        plan_of({.checkpoint = checkpoint, .dtype = DType::f32}, {.run_bytes = run_bytes, .batch_bytes = 512});
+    const LoadPlan plan = plan_of({checkpoint, {.dtype = DType::f32}}, {.run_bytes = run_bytes, .batch_bytes = 512});
     std::uint64_t expected = checkpoint->tensors().front().range.begin;
     std::multiset<std::uint64_t> written;
     for (const ReadRun& run : plan.runs) {
@@ -94,7 +92,7 @@ TEST(LoadPlanTest, PiecesCoverEveryElementOnceWhateverTheRunLength) {
 
 TEST(LoadPlanTest, BatchesHoldEveryRunOnceInOrderAndNeverCrossASegment) {
   const auto checkpoint = in_memory({{"a", "F16", {5000}, pattern_bytes(10000)}});
-  const std::vector<SegmentRequest> requests(3, {.checkpoint = checkpoint, .dtype = DType::f32});
+  const std::vector<SegmentRequest> requests(3, {checkpoint, {.dtype = DType::f32}});
   const LoadPlan plan = make_load_plan(requests, {.run_bytes = 128, .batch_bytes = 1000});
   std::size_t next = 0;
   for (const Batch& batch : plan.batches) {
@@ -113,7 +111,7 @@ TEST(LoadPlanTest, AlignedUncastTensorsOfAFileBecomeViewsAndMisalignedOnesAreCop
                                                                        {"filler", "U8", {5}, pattern_bytes(5)},
                                                                        {"aligned", "F32", {2}, pattern_bytes(8)}}));
   const auto checkpoint = Checkpoint::open({file});
-  const LoadPlan plan = plan_of({.checkpoint = checkpoint});
+  const LoadPlan plan = plan_of({checkpoint});
   const auto& tensors = plan.segments[0].tensors;
   EXPECT_EQ(tensors[0].placement, Placement::kView);
   EXPECT_EQ(tensors[1].placement, Placement::kArena);
@@ -121,7 +119,7 @@ TEST(LoadPlanTest, AlignedUncastTensorsOfAFileBecomeViewsAndMisalignedOnesAreCop
   EXPECT_EQ(tensors[3].offset, checkpoint->tensors()[3].range.begin);
   EXPECT_EQ(plan.read_bytes, 8U);
 
-  const LoadPlan copied = plan_of({.checkpoint = checkpoint, .zero_copy = false});
+  const LoadPlan copied = plan_of({checkpoint, {.zero_copy = false}});
   for (const PlannedTensor& tensor : copied.segments[0].tensors) EXPECT_EQ(tensor.placement, Placement::kArena);
 }
 
@@ -129,8 +127,7 @@ TEST(LoadPlanTest, FilteredTensorsAreNotReadAndSplitTheRun) {
   const auto checkpoint = in_memory({{"a", "F16", {8}, pattern_bytes(16)},
                                      {"b", "F16", {8}, pattern_bytes(16)},
                                      {"c", "F16", {8}, pattern_bytes(16)}});
-  const LoadPlan plan =
-      plan_of({.checkpoint = checkpoint, .dtype = DType::f32, .only = std::unordered_set<std::string>{"a", "c"}});
+  const LoadPlan plan = plan_of({checkpoint, {.dtype = DType::f32, .only = std::unordered_set<std::string>{"a", "c"}}});
   ASSERT_EQ(plan.runs.size(), 2U);
   EXPECT_EQ(plan.runs[0].source, checkpoint->tensors()[0].range);
   EXPECT_EQ(plan.runs[1].source, checkpoint->tensors()[2].range);
@@ -138,7 +135,7 @@ TEST(LoadPlanTest, FilteredTensorsAreNotReadAndSplitTheRun) {
 }
 
 TEST(LoadPlanTest, EmptyTensorsTakeNoRun) {
-  const LoadPlan plan = plan_of({.checkpoint = in_memory({{"empty", "F32", {0, 4}, ""}}), .dtype = DType::bf16});
+  const LoadPlan plan = plan_of({in_memory({{"empty", "F32", {0, 4}, ""}}), {.dtype = DType::bf16}});
   EXPECT_TRUE(plan.runs.empty());
   EXPECT_EQ(plan.arena_bytes, 0U);
   EXPECT_EQ(plan.segments[0].tensors[0].nbytes, 0U);
@@ -146,8 +143,7 @@ TEST(LoadPlanTest, EmptyTensorsTakeNoRun) {
 
 TEST(LoadPlanTest, UnsupportedCastIsRefusedAndNamed) {
   const auto checkpoint = in_memory({{"scale", "F8_E8M0", {2}, pattern_bytes(2)}});
-  const auto error =
-      catch_error<InvalidArgumentError>([&] { plan_of({.checkpoint = checkpoint, .dtype = DType::bf16}); });
+  const auto error = catch_error<InvalidArgumentError>([&] { plan_of({checkpoint, {.dtype = DType::bf16}}); });
   EXPECT_EQ(error.tensor(), "scale");
   EXPECT_NE(error.reason().find("F8_E8M0"), std::string::npos);
 }
@@ -155,11 +151,11 @@ TEST(LoadPlanTest, UnsupportedCastIsRefusedAndNamed) {
 TEST(LoadPlanTest, UnknownNamesInARequestAreRefused) {
   const auto checkpoint = in_memory({{"a", "F16", {1}, pattern_bytes(2)}});
   EXPECT_EQ(catch_error<InvalidArgumentError>([&] {
-              plan_of({.checkpoint = checkpoint, .tensor_dtypes = {{"b", DType::f32}}});
+              plan_of({checkpoint, {.tensor_dtypes = {{"b", DType::f32}}}});
             }).tensor(),
             "b");
   EXPECT_EQ(catch_error<InvalidArgumentError>([&] {
-              plan_of({.checkpoint = checkpoint, .only = std::unordered_set<std::string>{"c"}});
+              plan_of({checkpoint, {.only = std::unordered_set<std::string>{"c"}}});
             }).tensor(),
             "c");
   EXPECT_THROW(plan_of({}), InvalidArgumentError);

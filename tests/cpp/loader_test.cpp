@@ -59,7 +59,7 @@ TEST(LoaderTest, CastTensorsHoldTheCastBytesWhateverTheThreads) {
                                                         {"large", "BF16", {3'000'001}, data}}))});
   for (const unsigned threads : {1U, 2U, 7U}) {
     const Loader loader({.threads = threads});
-    const auto tensors = loader.start({{.checkpoint = checkpoint, .dtype = DType::f32}}).get()[0];
+    const auto tensors = loader.start(checkpoint, {.dtype = DType::f32}).get().tensors();
     ASSERT_EQ(tensors.size(), 3U);
     EXPECT_EQ(tensors[0].name(), "small");
     EXPECT_EQ(tensors[0].dtype(), DType::f32);
@@ -75,19 +75,19 @@ TEST(LoaderTest, EveryRequestGetsASegmentOfItsOwn) {
       Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"a", "U8", {4}, "abcd"}}))});
   const auto second =
       Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"a", "U8", {2}, "xy"}}))});
-  const auto result = Loader().start({{.checkpoint = first}, {.checkpoint = second}}).get();
-  ASSERT_EQ(result.size(), 2U);
-  EXPECT_EQ(bytes_of(result[0][0]), "abcd");
-  EXPECT_EQ(bytes_of(result[1][0]), "xy");
+  const auto result = Loader().start({{first}, {second}}).get();
+  ASSERT_EQ(result.segment_count(), 2U);
+  EXPECT_EQ(bytes_of(result.tensors(0)[0]), "abcd");
+  EXPECT_EQ(bytes_of(result.tensors(1)[0]), "xy");
 }
 
 TEST(LoaderTest, ViewsShareTheFileCopyOnWrite) {
   TemporaryDirectory directory;
   const auto path = directory.write("a.safetensors", safetensors_file({{"a", "U8", {4}, "abcd"}}));
-  const auto tensor = Loader().start({{.checkpoint = Checkpoint::open({path})}}).get()[0][0];
+  const auto tensor = Loader().start(Checkpoint::open({path})).get().tensors()[0];
   EXPECT_EQ(bytes_of(tensor), "abcd");
   tensor.data()[0] = std::byte{'X'};
-  const auto again = Loader().start({{.checkpoint = Checkpoint::open({path})}}).get()[0][0];
+  const auto again = Loader().start(Checkpoint::open({path})).get().tensors()[0];
   EXPECT_EQ(bytes_of(again), "abcd");
   EXPECT_EQ(bytes_of(tensor), "Xbcd");
 }
@@ -96,11 +96,11 @@ TEST(LoaderTest, TensorsOutliveLoaderHandleCheckpointAndFile) {
   TemporaryDirectory directory;
   const auto path = directory.write(
       "a.safetensors", safetensors_file({{"view", "U8", {4}, "abcd"}, {"cast", "BF16", {3}, bf16_bytes(3)}}));
-  std::vector<Tensor> tensors;
+  TensorList tensors;
   {
     auto checkpoint = Checkpoint::open({path});
     const Loader loader;
-    tensors = loader.start({{.checkpoint = checkpoint, .dtype = DType::f32}}).get()[0];
+    tensors = loader.start(checkpoint, {.dtype = DType::f32}).get().tensors();
   }
   std::filesystem::remove(path);
   EXPECT_EQ(bytes_of(tensors[0]), "abcd");
@@ -111,16 +111,15 @@ TEST(LoaderTest, LoaderMayBeDestroyedWhileItsLoadRuns) {
   std::optional<LoadHandle> load;
   {
     const Loader loader({.threads = 2});
-    load = loader.start({{.checkpoint = large({.delay = milliseconds(1)}), .dtype = DType::f32}});
+    load = loader.start(large({.delay = milliseconds(1)}), {.dtype = DType::f32});
   }
-  EXPECT_EQ(bytes_of(load->get()[0][0]), widened(bf16_bytes(std::size_t{2} << 20)));
+  EXPECT_EQ(bytes_of(load->get().tensors()[0]), widened(bf16_bytes(std::size_t{2} << 20)));
 }
 
 TEST(LoaderTest, FailingReadEndsTheLoadAndNamesShardTensorAndRange) {
   for (const std::uint64_t nth : {2U, 3U, 9U}) {  // 0 and 1 are the header's
     auto load =
-        Loader({.threads = 3})
-            .start({{.checkpoint = large({.path = "broken.safetensors", .fail_at_read = nth}), .dtype = DType::f32}});
+        Loader({.threads = 3}).start(large({.path = "broken.safetensors", .fail_at_read = nth}), {.dtype = DType::f32});
     const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
     EXPECT_EQ(error.path(), "broken.safetensors");
     EXPECT_TRUE(error.tensor() == "first" || error.tensor() == "second") << error.tensor();
@@ -132,7 +131,7 @@ TEST(LoaderTest, FailingReadEndsTheLoadAndNamesShardTensorAndRange) {
 
 TEST(LoaderTest, FileThatShrinksDuringTheLoadIsAnErrorNotASignal) {
   const std::uint64_t header_and_first = std::uint64_t{5} << 20;
-  auto load = Loader().start({{.checkpoint = large({.size_after_open = header_and_first}), .dtype = DType::f32}});
+  auto load = Loader().start(large({.size_after_open = header_and_first}), {.dtype = DType::f32});
   const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
   EXPECT_EQ(error.tensor(), "second");
 }
@@ -152,14 +151,14 @@ TEST_P(LoaderDirectIoTest, FilesThatAreNotInThePageCacheGiveTheSameTensors) {
     const Loader loader({.threads = threads, .direct_io = GetParam()});
     const auto checkpoint = Checkpoint::open(shards);
     const auto result = loader
-                            .start({{.checkpoint = checkpoint, .dtype = DType::f32},
-                                    {.checkpoint = checkpoint, .only = {{"odd", "second"}}, .zero_copy = false}})
+                            .start({{checkpoint, {.dtype = DType::f32}},
+                                    {checkpoint, {.only = {{"odd", "second"}}, .zero_copy = false}}})
                             .get();
-    EXPECT_EQ(bytes_of(result[0][0]), widened(first));
-    EXPECT_EQ(bytes_of(result[0][1]), pattern_bytes(4097));
-    EXPECT_EQ(bytes_of(result[0][2]), widened(second));
-    EXPECT_EQ(bytes_of(result[1][0]), pattern_bytes(4097));
-    EXPECT_EQ(bytes_of(result[1][1]), second);
+    EXPECT_EQ(bytes_of(result.tensors(0)[0]), widened(first));
+    EXPECT_EQ(bytes_of(result.tensors(0)[1]), pattern_bytes(4097));
+    EXPECT_EQ(bytes_of(result.tensors(0)[2]), widened(second));
+    EXPECT_EQ(bytes_of(result.tensors(1)[0]), pattern_bytes(4097));
+    EXPECT_EQ(bytes_of(result.tensors(1)[1]), second);
   }
 }
 
@@ -172,7 +171,7 @@ TEST_P(LoaderDirectIoTest, FileThatShrankIsAnErrorThatNamesTensorAndMissingBytes
   const std::uint64_t left = checkpoint->find("second")->range.begin + 12'345;
   static_cast<void>(testing::evict(path));
   std::filesystem::resize_file(path, left);
-  auto load = Loader({.threads = 1, .direct_io = GetParam()}).start({{.checkpoint = checkpoint, .dtype = DType::f32}});
+  auto load = Loader({.threads = 1, .direct_io = GetParam()}).start(checkpoint, {.dtype = DType::f32});
   const auto error = catch_error<IoError>([&] { static_cast<void>(load.get()); });
   EXPECT_EQ(error.reason(), "the file shrank while it was being read");
   EXPECT_EQ(error.tensor(), "second");
@@ -187,23 +186,23 @@ TEST(LoaderTest, FirstErrorStopsTheReading) {
   const auto source = std::make_shared<MemorySource>(
       safetensors_file({{"a", "BF16", {std::size_t{8} << 20}, bf16_bytes(std::size_t{8} << 20)}}),
       MemorySource::Options{.fail_at_read = 2});
-  auto load = Loader({.threads = 1}).start({{.checkpoint = Checkpoint::from_sources({source}), .dtype = DType::f32}});
+  auto load = Loader({.threads = 1}).start(Checkpoint::from_sources({source}), {.dtype = DType::f32});
   load.wait();
   EXPECT_EQ(source->read_count(), 3U);  // two for the header, and the one that failed
 }
 
 TEST(LoaderTest, CancelEndsTheLoadWithItsOwnError) {
-  auto load = Loader({.threads = 2}).start({{.checkpoint = large({.delay = milliseconds(20)}), .dtype = DType::f32}});
+  auto load = Loader({.threads = 2}).start(large({.delay = milliseconds(20)}), {.dtype = DType::f32});
   load.cancel();
   EXPECT_THROW(static_cast<void>(load.get()), CancelledError);
   EXPECT_LT(load.progress().bytes_done, load.progress().bytes_total);
 }
 
 TEST(LoaderTest, CancelAfterTheEndChangesNothing) {
-  auto load = Loader().start({{.checkpoint = large({}), .dtype = DType::f32}});
+  auto load = Loader().start(large({}), {.dtype = DType::f32});
   load.wait();
   load.cancel();
-  EXPECT_EQ(load.get()[0].size(), 2U);
+  EXPECT_EQ(load.get().tensors().size(), 2U);
 }
 
 TEST(LoaderTest, DroppingTheHandleStopsTheWorkers) {
@@ -212,18 +211,18 @@ TEST(LoaderTest, DroppingTheHandleStopsTheWorkers) {
       MemorySource::Options{.delay = milliseconds(5)});
   const Loader loader({.threads = 2});
   {
-    auto load = loader.start({{.checkpoint = Checkpoint::from_sources({source}), .dtype = DType::f32}});
+    auto load = loader.start(Checkpoint::from_sources({source}), {.dtype = DType::f32});
   }
   const std::uint64_t reads = source->read_count();
   EXPECT_LT(reads, 34U);  // the whole would be two and thirty-two
-  EXPECT_TRUE(loader.start({{.checkpoint = large({}), .dtype = DType::f32}}).wait_for(seconds(60)));
+  EXPECT_TRUE(loader.start(large({}), {.dtype = DType::f32}).wait_for(seconds(60)));
   EXPECT_EQ(source->read_count(), reads);
 }
 
 TEST(LoaderTest, SegmentsArriveInTheOrderOfTheRequests) {
   const Loader loader({.threads = 1});
-  auto load = loader.start({{.checkpoint = large({}), .dtype = DType::f32},
-                            {.checkpoint = large({.delay = milliseconds(30)}), .dtype = DType::f32}});
+  auto load =
+      loader.start({{large({}), {.dtype = DType::f32}}, {large({.delay = milliseconds(30)}), {.dtype = DType::f32}}});
   EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
   EXPECT_FALSE(load.done());
   load.rethrow_if_failed();
@@ -232,15 +231,15 @@ TEST(LoaderTest, SegmentsArriveInTheOrderOfTheRequests) {
 }
 
 TEST(LoaderTest, WaitingForASegmentOfAFailedLoadReturnsAndTheErrorFollows) {
-  auto load = Loader({.threads = 2}).start({{.checkpoint = large({.fail_at_read = 2}), .dtype = DType::f32}});
+  auto load = Loader({.threads = 2}).start(large({.fail_at_read = 2}), {.dtype = DType::f32});
   EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
   EXPECT_THROW(load.rethrow_if_failed(), IoError);
 }
 
 TEST(LoaderTest, WaitingForASegmentThatWasCancelledBeforeItBeganReturns) {
   const Loader loader({.threads = 1});
-  auto blocker = loader.start({{.checkpoint = large({.delay = milliseconds(20)}), .dtype = DType::f32}});
-  auto load = loader.start({{.checkpoint = large({}), .dtype = DType::f32}});
+  auto blocker = loader.start(large({.delay = milliseconds(20)}), {.dtype = DType::f32});
+  auto load = loader.start(large({}), {.dtype = DType::f32});
   load.cancel();
   EXPECT_TRUE(load.wait_segment_for(0, seconds(60)));
   blocker.cancel();
@@ -248,7 +247,7 @@ TEST(LoaderTest, WaitingForASegmentThatWasCancelledBeforeItBeganReturns) {
 }
 
 TEST(LoaderTest, ProgressCountsEveryByteThatIsRead) {
-  auto load = Loader().start({{.checkpoint = large({}), .dtype = DType::f32}});
+  auto load = Loader().start(large({}), {.dtype = DType::f32});
   load.wait();
   EXPECT_EQ(load.progress().bytes_total, std::uint64_t{8} << 20);
   EXPECT_EQ(load.progress().bytes_done, load.progress().bytes_total);
@@ -258,10 +257,10 @@ TEST(LoaderTest, LoadsRunSideBySideOnOneLoader) {
   const Loader loader({.threads = 2});
   std::vector<LoadHandle> loads;
   for (int index = 0; index < 8; ++index) {
-    loads.push_back(loader.start({{.checkpoint = large({}), .dtype = DType::f32}}));
+    loads.push_back(loader.start(large({}), {.dtype = DType::f32}));
   }
   for (const LoadHandle& load : loads) {
-    EXPECT_EQ(bytes_of(load.get()[0][1]), widened(bf16_bytes(std::size_t{2} << 20)));
+    EXPECT_EQ(bytes_of(load.get().tensors()[1]), widened(bf16_bytes(std::size_t{2} << 20)));
   }
 }
 
@@ -269,18 +268,17 @@ TEST(LoaderTest, NothingIsReadWhenAReservationFails) {
   const auto source = std::make_shared<MemorySource>(safetensors_file({{"a", "F8_E8M0", {2}, "ab"}}));
   const auto checkpoint = Checkpoint::from_sources({source});
   const std::uint64_t reads = source->read_count();
-  EXPECT_THROW(static_cast<void>(Loader().start({{.checkpoint = checkpoint, .dtype = DType::f32}})),
-               InvalidArgumentError);
+  EXPECT_THROW(static_cast<void>(Loader().start(checkpoint, {.dtype = DType::f32})), InvalidArgumentError);
   EXPECT_EQ(source->read_count(), reads);
 }
 
 TEST(LoaderTest, EmptyTensorsAndEmptyRequestsAreFine) {
   const auto checkpoint =
       Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"empty", "F32", {0}, ""}}))});
-  const auto result = Loader().start({{.checkpoint = checkpoint, .dtype = DType::bf16}}).get();
-  EXPECT_EQ(result[0][0].data(), nullptr);
-  EXPECT_EQ(result[0][0].nbytes(), 0U);
-  EXPECT_TRUE(Loader().start({}).get().empty());
+  const auto result = Loader().start(checkpoint, {.dtype = DType::bf16}).get();
+  EXPECT_EQ(result.tensors(0)[0].data(), nullptr);
+  EXPECT_EQ(result.tensors(0)[0].nbytes(), 0U);
+  EXPECT_EQ(Loader().start(std::vector<SegmentRequest>{}).get().segment_count(), 0U);
 }
 
 }  // namespace

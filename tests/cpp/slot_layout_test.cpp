@@ -68,7 +68,7 @@ std::string carry_out(const LoadPlan& plan, const Checkpoint& checkpoint) {
 
 void expect_right(const std::vector<TensorSpec>& specs, std::optional<DType> dtype, const Delivery& delivery) {
   const auto checkpoint = testing::checkpoint_of(specs);
-  const std::vector<SegmentRequest> requests{{.checkpoint = checkpoint, .dtype = dtype}};
+  const std::vector<SegmentRequest> requests{{checkpoint, {.dtype = dtype}}};
   const std::vector<Delivery> deliveries{delivery};
   const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
   const std::string arena = carry_out(plan, *checkpoint);
@@ -121,8 +121,8 @@ TEST(SlotLayoutTest, AnySetOfTensorsArrivesWhateverIsCastWhere) {
 
 TEST(SlotLayoutTest, SlotIsAnImageOfTheArenaPaddingIncluded) {
   const auto checkpoint = testing::checkpoint_of({{"a", "U8", {3}, "abc"}, {"b", "U8", {2}, "xy"}});
-  const std::vector<SegmentRequest> requests{{.checkpoint = checkpoint}};
-  const std::vector<Delivery> deliveries{{.through_slots = true}};
+  const std::vector<SegmentRequest> requests{{checkpoint}};
+  const std::vector<Delivery> deliveries{{.through_slots = true, .segment_alignment = kDeviceSegmentAlignment}};
   const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
   ASSERT_EQ(plan.batches.size(), 1U);
   EXPECT_EQ(plan.batches[0].slot_bytes, 258U);
@@ -132,7 +132,7 @@ TEST(SlotLayoutTest, SlotIsAnImageOfTheArenaPaddingIncluded) {
 
 TEST(SlotLayoutTest, LargeTensorIsCutAtTheSlotsEnd) {
   const auto checkpoint = testing::checkpoint_of({{"a", "U8", {5000}, pattern_bytes(5000)}});
-  const std::vector<SegmentRequest> requests{{.checkpoint = checkpoint}};
+  const std::vector<SegmentRequest> requests{{checkpoint}};
   const std::vector<Delivery> deliveries{{.through_slots = true}};
   const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
   ASSERT_EQ(plan.batches.size(), 3U);
@@ -142,7 +142,7 @@ TEST(SlotLayoutTest, LargeTensorIsCutAtTheSlotsEnd) {
 
 TEST(SlotLayoutTest, TensorsOfEmptySizeNeedNoSlot) {
   const auto checkpoint = testing::checkpoint_of({{"a", "F32", {0}, ""}});
-  const std::vector<SegmentRequest> requests{{.checkpoint = checkpoint, .dtype = DType::bf16}};
+  const std::vector<SegmentRequest> requests{{checkpoint, {.dtype = DType::bf16}}};
   const std::vector<Delivery> deliveries{{.through_slots = true}};
   const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
   EXPECT_TRUE(plan.batches.empty());

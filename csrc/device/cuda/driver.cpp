@@ -44,7 +44,8 @@ std::shared_ptr<const Driver> Driver::open(const std::string& library) {
   int devices = 0;
   const Result initialised = driver->cuInit(0);
   if (initialised != kSuccess && initialised != kNoDevice) {
-    throw DeviceError({.reason = driver->describe(initialised, "cuInit"), .cure = kCheckDevices});
+    throw DeviceError(
+        {.reason = driver->describe(initialised, "cuInit"), .driver_error = initialised, .cure = kCheckDevices});
   }
   if (initialised == kSuccess) driver->check(driver->cuDeviceGetCount(&devices), "cuDeviceGetCount");
   if (devices <= 0) throw DeviceError({.reason = quoted(library) + " finds no GPU", .cure = kCheckDevices});
@@ -54,8 +55,8 @@ std::shared_ptr<const Driver> Driver::open(const std::string& library) {
 void Driver::check(Result result, const char* call, const std::string& device) const {
   if (result == kSuccess) return;
   const std::string reason = (device.empty() ? "" : device + ": ") + describe(result, call);
-  if (result == kOutOfMemory) throw OutOfMemoryError({.reason = reason});
-  throw DeviceError({.reason = reason});
+  if (result == kOutOfMemory) throw OutOfMemoryError({.reason = reason, .driver_error = result});
+  throw DeviceError({.reason = reason, .driver_error = result});
 }
 
 std::string Driver::describe(Result result, const char* call) const {

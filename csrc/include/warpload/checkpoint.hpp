@@ -1,6 +1,8 @@
-// A set of safetensors shards, opened and validated, read by no one yet.
+/// @file
+/// A set of safetensors shards, opened and validated, read by no one yet.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -15,71 +17,98 @@
 
 #include "warpload/dtype.hpp"
 #include "warpload/error.hpp"
+#include "warpload/export.h"
 
 namespace warpload {
 
 class ByteSource;
 class File;
 
-// One tensor as its shard describes it.
+/// One tensor as its shard describes it.
 struct TensorInfo {
   std::string name;
   DType dtype = DType::u8;
-  std::vector<std::uint64_t> shape;
-  std::size_t shard = 0;  // position in the checkpoint's list of shards
-  ByteRange range;        // absolute offsets in that shard's file
+  std::vector<std::uint64_t> shape;  ///< Empty for a scalar.
+  std::size_t shard = 0;             ///< Position in the checkpoint's list of shards.
+  ByteRange range;                   ///< Absolute offsets in that shard's file.
 };
 
-// A tensor that is in the host's memory already: row-major, contiguous.
+/// A tensor that is in the host's memory already: row-major, contiguous.
 struct MemoryTensor {
   std::string name;
   DType dtype = DType::u8;
   std::vector<std::uint64_t> shape;
   std::span<const std::byte> bytes;
-  std::shared_ptr<void> owner;  // keeps the bytes; may be dropped on any thread
+  std::shared_ptr<void> owner;  ///< Keeps the bytes; may be dropped on any thread.
 };
 
-// All headers of a checkpoint. Opening checks every rule of the format in every shard before anything is
-// allocated for tensors; tensor data is not touched.
-//
-// Ownership: shared and immutable; holds the shards' files open. Threads: every member may be called from any
-// thread.
-class Checkpoint {
+/// All headers of a checkpoint. Opening checks every rule of the format in every shard before anything is allocated for
+/// tensors; tensor data is not touched.
+///
+/// Ownership: shared and immutable; holds the shards' files open. Tensors that were loaded do not need it any more.
+/// Threads: every member may be called from any thread.
+class WARPLOAD_API Checkpoint {
  public:
+  /// How a checkpoint is held.
   using Ptr = std::shared_ptr<const Checkpoint>;
 
-  // Opens the given shards. Throws IoError or FormatError naming the file; a tensor that two shards hold is a
-  // FormatError, as no order between them is given.
+  /// Opens shards in the order given, or, where the list is one index file (see is_index), what it lists.
+  ///
+  /// @throws IoError when a file is missing or unreadable.
+  /// @throws FormatError naming file, offset and reason when a header or the index breaks a rule, and when two shards
+  ///         hold a tensor of one name: no order between them is given.
+  /// @throws InvalidArgumentError when the list is empty.
   [[nodiscard]] static Ptr open(const std::vector<std::filesystem::path>& shards);
 
-  // Opens the shards that an index (*.safetensors.index.json) lists. Beyond `open`'s errors: FormatError when
-  // the index leaves its folder or maps a tensor to a shard that lacks it.
+  /// Opens a single shard or an index file.
+  [[nodiscard]] static Ptr open(const std::convertible_to<std::filesystem::path> auto& file) {
+    return open(std::vector<std::filesystem::path>{std::filesystem::path(file)});
+  }
+
+  /// Opens the shards that an index lists, whatever the index is called.
+  ///
+  /// @throws FormatError, beyond what `open` throws, when the index leaves its folder or maps a tensor to a shard that
+  ///         lacks it.
   [[nodiscard]] static Ptr open_index(const std::filesystem::path& index);
 
-  // The same over sources of the caller's own; they are read positionally and never mapped.
+  /// True for names like "model.safetensors.index.json" and "model.safetensors.index.fp16.json".
+  [[nodiscard]] static bool is_index(const std::filesystem::path& file);
+
+  /// Opens shards that the caller reads; they are read positionally and never mapped. Throws what `open` throws.
   [[nodiscard]] static Ptr from_sources(std::vector<std::shared_ptr<const ByteSource>> sources);
 
-  // Tensors from memory, each a shard of its own, to be brought to a device like those of a file. Throws
-  // InvalidArgumentError when a size does not follow from dtype and shape, or two have one name.
+  /// Tensors from memory, each a shard of its own, to be brought to a device like those of a file.
+  ///
+  /// @throws InvalidArgumentError when a size does not follow from dtype and shape, or two have one name.
   [[nodiscard]] static Ptr from_memory(std::vector<MemoryTensor> tensors);
 
-  // Ordered by shard, then by offset in its file.
+  /// Ordered by shard, then by offset in its file.
   [[nodiscard]] const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
 
-  // The tensor of that name, or nullptr. Valid as long as this object.
+  /// The tensor of that name, or nullptr. Valid as long as this object.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const;
 
-  // "__metadata__" of the shard at `shard`; nothing where the file has none, which is not the same as an empty one.
+  /// "__metadata__" of a shard; nothing where the file has none, which is not the same as an empty one.
+  ///
+  /// @throws std::out_of_range when there is no such shard.
   [[nodiscard]] const std::optional<std::map<std::string, std::string>>& metadata(std::size_t shard) const {
     return shards_.at(shard).metadata;
   }
 
+  /// How many shards were opened.
   [[nodiscard]] std::size_t shard_count() const noexcept { return shards_.size(); }
-  [[nodiscard]] const std::string& shard_path(std::size_t shard) const;
-  [[nodiscard]] const ByteSource& source(std::size_t shard) const { return *shards_.at(shard).source; }
 
-  // The shard's file, or nullptr for a source that is none.
-  [[nodiscard]] const File* file(std::size_t shard) const { return shards_.at(shard).file.get(); }
+  /// The path of a shard as it was given.
+  ///
+  /// @throws std::out_of_range when there is no such shard.
+  [[nodiscard]] const std::string& shard_path(std::size_t shard) const;
+
+  /// @cond the loader's own view
+  [[nodiscard]] const ByteSource& source(std::size_t shard) const { return *shards_.at(shard).source; }
+  [[nodiscard]] const File* file(std::size_t shard) const {
+    return shards_.at(shard).file.get();
+  }  // or nullptr
+     /// @endcond
 
  private:
   struct Shard {
@@ -89,6 +118,7 @@ class Checkpoint {
   };
 
   Checkpoint() = default;
+  [[nodiscard]] static Ptr open_shards(const std::vector<std::filesystem::path>& shards);
   void add_shard(std::shared_ptr<const ByteSource> source, std::shared_ptr<const File> file);
   void index_names();  // once tensors_ has reached its final place in memory
 

@@ -1,4 +1,5 @@
-// The one family of errors that every layer of warpload throws.
+/// @file
+/// The one family of errors that every layer of warpload throws.
 #pragma once
 
 #include <cstdint>
@@ -7,48 +8,67 @@
 #include <string>
 #include <utility>
 
+#include "warpload/export.h"
+
 namespace warpload {
 
-// Half-open interval [begin, end) of byte offsets, counted from the start of a file.
+/// Half-open interval [begin, end) of byte offsets, counted from the start of a file.
 struct ByteRange {
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
+  std::uint64_t begin = 0;  ///< The first byte.
+  std::uint64_t end = 0;    ///< One behind the last.
 
+  /// Bytes in it.
   [[nodiscard]] constexpr std::uint64_t size() const noexcept { return end - begin; }
+
+  /// Same bytes.
   friend constexpr bool operator==(const ByteRange&, const ByteRange&) = default;
 };
 
-enum class ErrorCode {
-  kFormat,           // the bytes of a file break the rules of their format
-  kIo,               // the operating system refused an operation, or a file changed under us
-  kOutOfMemory,      // an arena could not be reserved
-  kDevice,           // a device driver reported an error
-  kCancelled,        // the caller, a signal or a deadline stopped the load
-  kInvalidArgument,  // the call itself makes no sense (a programming error)
+/// Kinds of errors, each with a class of its own.
+enum class ErrorCode : std::uint8_t {
+  kFormat,           ///< The bytes of a file break the rules of their format.
+  kIo,               ///< The operating system refused an operation, or a file changed under us.
+  kOutOfMemory,      ///< An arena could not be reserved.
+  kDevice,           ///< A device driver reported an error.
+  kCancelled,        ///< The caller, a signal or a deadline stopped the load.
+  kInvalidArgument,  ///< The call itself makes no sense (a programming error).
 };
 
-// What an error is about. Every field but `reason` may be empty.
+/// What an error is about. Every field but `reason` may be empty.
 struct ErrorContext {
-  std::string reason;                   // what is wrong, in a few words
-  std::string path = {};                // the file
-  std::string tensor = {};              // the tensor's name
-  std::optional<ByteRange> range = {};  // where in the file
-  int system_error = 0;                 // errno, or 0
-  std::string cure = {};                // what the user can do about it
+  std::string reason;                   ///< What is wrong, in a few words.
+  std::string path = {};                ///< The file.
+  std::string tensor = {};              ///< The tensor's name.
+  std::optional<ByteRange> range = {};  ///< Where in the file.
+  int system_error = 0;                 ///< errno, or 0.
+  int driver_error = 0;                 ///< The CUDA driver's CUresult, or 0.
+  std::string cure = {};                ///< What the user can do about it.
 };
 
-// Base class. Immutable after construction; copyable as exceptions must be. `what()` is
-// "PATH: tensor 'NAME': bytes [BEGIN, END): REASON: SYSTEM MESSAGE (CURE)", absent parts left out.
-class Error : public std::runtime_error {
+/// Base class. Immutable after construction; copyable as exceptions must be. `what()` is
+/// "PATH: tensor 'NAME': bytes [BEGIN, END): REASON: SYSTEM MESSAGE (CURE)", absent parts left out.
+class WARPLOAD_API Error : public std::runtime_error {
  public:
+  /// An error of that kind; throw one of the classes below instead.
   Error(ErrorCode code, ErrorContext context);
 
+  /// The kind.
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+  /// All fields at once.
+  [[nodiscard]] const ErrorContext& context() const noexcept { return context_; }
+  /// What is wrong, in a few words.
   [[nodiscard]] const std::string& reason() const noexcept { return context_.reason; }
+  /// The file, or empty.
   [[nodiscard]] const std::string& path() const noexcept { return context_.path; }
+  /// The tensor's name, or empty.
   [[nodiscard]] const std::string& tensor() const noexcept { return context_.tensor; }
+  /// Where in the file, or nothing.
   [[nodiscard]] const std::optional<ByteRange>& range() const noexcept { return context_.range; }
+  /// errno, or 0.
   [[nodiscard]] int system_error() const noexcept { return context_.system_error; }
+  /// The driver's CUresult, or 0.
+  [[nodiscard]] int driver_error() const noexcept { return context_.driver_error; }
+  /// What the user can do about it, or empty.
   [[nodiscard]] const std::string& cure() const noexcept { return context_.cure; }
 
  private:
@@ -56,34 +76,45 @@ class Error : public std::runtime_error {
   ErrorContext context_;
 };
 
-// One class a code, so that callers can catch by kind.
-class FormatError : public Error {
+/// The bytes of a file break the rules of their format.
+class WARPLOAD_API FormatError : public Error {
  public:
+  /// From what it is about.
   explicit FormatError(ErrorContext context) : Error(ErrorCode::kFormat, std::move(context)) {}
 };
 
-class IoError : public Error {
+/// The operating system refused an operation, or a file changed under us.
+class WARPLOAD_API IoError : public Error {
  public:
+  /// From what it is about.
   explicit IoError(ErrorContext context) : Error(ErrorCode::kIo, std::move(context)) {}
 };
 
-class OutOfMemoryError : public Error {
+/// An arena could not be reserved; the message has the sizes.
+class WARPLOAD_API OutOfMemoryError : public Error {
  public:
+  /// From what it is about.
   explicit OutOfMemoryError(ErrorContext context) : Error(ErrorCode::kOutOfMemory, std::move(context)) {}
 };
 
-class DeviceError : public Error {
+/// A device driver reported an error.
+class WARPLOAD_API DeviceError : public Error {
  public:
+  /// From what it is about.
   explicit DeviceError(ErrorContext context) : Error(ErrorCode::kDevice, std::move(context)) {}
 };
 
-class CancelledError : public Error {
+/// The caller, a signal or a deadline stopped the load.
+class WARPLOAD_API CancelledError : public Error {
  public:
+  /// From what it is about.
   explicit CancelledError(ErrorContext context) : Error(ErrorCode::kCancelled, std::move(context)) {}
 };
 
-class InvalidArgumentError : public Error {
+/// The call itself makes no sense (a programming error).
+class WARPLOAD_API InvalidArgumentError : public Error {
  public:
+  /// From what it is about.
   explicit InvalidArgumentError(ErrorContext context) : Error(ErrorCode::kInvalidArgument, std::move(context)) {}
 };
 

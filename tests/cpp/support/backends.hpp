@@ -25,7 +25,7 @@ inline std::string driver_library(BackendKind kind) {
 }
 
 inline Device open_device(BackendKind kind, int ordinal = 0) {
-  return kind == BackendKind::kHost ? Device::host() : Device::cuda(ordinal, driver_library(kind));
+  return kind == BackendKind::kHost ? Device::host_through_slots() : Device::cuda(ordinal, driver_library(kind));
 }
 
 // Starts each case with a fresh fake driver, and demands at its end that nothing is left of it and nothing was misused.

@@ -13,7 +13,7 @@
 #include "cpp/support/safetensors_bytes.hpp"
 #include "warpload/checkpoint.hpp"
 #include "warpload/device.hpp"
-#include "warpload/tensor.hpp"
+#include "warpload/tensor_list.hpp"
 
 namespace warpload::testing {
 
@@ -54,6 +54,13 @@ inline std::string cast_bytes(const std::string& bytes, DType source, DType dest
 
 inline Checkpoint::Ptr checkpoint_of(const std::vector<TensorSpec>& tensors, MemorySource::Options options = {}) {
   return Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file(tensors), std::move(options))});
+}
+
+// The tensors each by itself, so that one can be dropped before the others.
+inline std::vector<Tensor> tensors_of(const TensorList& list) {
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : list) tensors.push_back(tensor);
+  return tensors;
 }
 
 // The tensor's bytes, brought back to the host.

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "io/byte_source.hpp"
+#include "warpload/byte_source.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload::testing {
