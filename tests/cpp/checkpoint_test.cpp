@@ -64,6 +64,35 @@ TEST(CheckpointTest, IndexOpensEveryShardOnce) {
   EXPECT_NE(checkpoint->find("c"), nullptr);
 }
 
+TEST(CheckpointTest, OpenTakesAnIndexByItsName) {
+  TemporaryDirectory directory;
+  directory.write("one.safetensors", safetensors_file({{"a", "U8", {1}, "x"}}));
+  const std::string index = R"({"weight_map": {"a": "one.safetensors"}})";
+  for (const std::string name : {"model.safetensors.index.json", "model.safetensors.index.fp16.json"}) {
+    const auto path = directory.write(name, index);
+    EXPECT_EQ(Checkpoint::open(path)->tensors().size(), 1U);
+    EXPECT_EQ(Checkpoint::open(path.c_str())->tensors().size(), 1U);
+    EXPECT_EQ(Checkpoint::open({path})->tensors().size(), 1U);
+  }
+}
+
+TEST(CheckpointTest, OpenTakesASingleShardByItself) {
+  TemporaryDirectory directory;
+  const auto path = directory.write("one.safetensors", safetensors_file({{"a", "U8", {1}, "x"}}));
+  EXPECT_EQ(Checkpoint::open(path)->tensors().size(), 1U);
+  EXPECT_EQ(Checkpoint::open(path.string())->tensors().size(), 1U);
+}
+
+TEST(CheckpointTest, OnlyNamesOfIndexesCountAsSuch) {
+  EXPECT_TRUE(Checkpoint::is_index("folder/diffusion_pytorch_model.safetensors.index.json"));
+  EXPECT_FALSE(Checkpoint::is_index("folder.index.d/config.json"));
+  EXPECT_FALSE(Checkpoint::is_index("model.index.safetensors"));
+}
+
+TEST(CheckpointTest, EmptyListIsRefused) {
+  EXPECT_THROW(static_cast<void>(Checkpoint::open(std::vector<std::filesystem::path>{})), InvalidArgumentError);
+}
+
 TEST(CheckpointTest, IndexThatMapsATensorToAShardThatLacksItIsRefused) {
   TemporaryDirectory directory;
   directory.write("one.safetensors", safetensors_file({{"a", "U8", {1}, "1"}}));

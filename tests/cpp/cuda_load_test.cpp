@@ -235,7 +235,17 @@ TEST_F(FakeCudaLoadTest, CopyThatFailsWhileItRunsEndsTheLoadWithTheDriversWords)
   auto load = loader.start(floats(), {.device = gpu});
   const auto error = catch_error<DeviceError>([&] { static_cast<void>(load.get()); });
   EXPECT_NE(error.reason().find("cuda:0"), std::string::npos) << error.what();
+  EXPECT_EQ(error.driver_error(), cuda::kIllegalAddress);
   EXPECT_TRUE(load.done());
+}
+
+TEST_F(FakeCudaLoadTest, RequestForAnotherDeviceThanItsArenasIsRefused) {
+  alignas(256) std::array<std::byte, 512> memory = {};
+  const Arena arena = Arena::adopt(memory.data(), memory.size(), Device::host());
+  const auto error = catch_error<InvalidArgumentError>(
+      [&] { static_cast<void>(Loader().start(floats(1), {.device = device(), .arena = arena})); });
+  EXPECT_NE(error.reason().find("cuda:0"), std::string::npos);
+  EXPECT_EQ(arena.bytes_taken(), 0U);
 }
 
 TEST_F(FakeCudaLoadTest, LoadEndsOnlyWhenItsCopiesHaveRun) {

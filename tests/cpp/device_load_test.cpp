@@ -162,6 +162,40 @@ TEST_P(DeviceLoadTest, AdoptedMemoryIsFilledAndItsOwnerGoesWithTheLastTensor) {
   EXPECT_EQ(owner.use_count(), 1);
 }
 
+TEST_P(DeviceLoadTest, ArenaOfTheCallersIsFilledByOneLoadAfterTheOther) {
+  const Device device = open_device(GetParam());
+  const Loader loader(small_slots());
+  const auto checkpoint = checkpoint_of(assorted());
+  const std::uint64_t needed = loader.arena_bytes(checkpoint, {.dtype = DType::f32, .device = device});
+  const std::uint64_t bytes[] = {2 * needed};
+  const std::shared_ptr<Segment> memory = device.backend()->allocate(bytes)[0];
+  const Arena arena = Arena::adopt(memory->data(), bytes[0], device, memory);
+  for (int round = 0; round < 2; ++round) {
+    const auto tensors = loader.start(checkpoint, {.dtype = DType::f32, .arena = arena}).get().tensors();
+    EXPECT_EQ(tensors[0].data(), memory->data() + static_cast<std::uint64_t>(round) * needed);
+    EXPECT_EQ(tensors[0].device(), device.id());
+    EXPECT_EQ(bytes_of(tensors.at("bytes"), device), "1234567");
+    EXPECT_TRUE(bytes_of(tensors.at("large"), device) ==
+                cast_bytes(bf16_pattern(3'000'001, 3), DType::bf16, DType::f32));
+    EXPECT_EQ(bytes_of(tensors.at("last"), device), "z");
+  }
+  EXPECT_EQ(arena.bytes_taken(), 2 * needed);
+  EXPECT_THROW(static_cast<void>(loader.start(checkpoint, {.dtype = DType::f32, .arena = arena})), OutOfMemoryError);
+}
+
+TEST_P(DeviceLoadTest, LoadersOwnDeviceIsTheDefault) {
+  const Device device = open_device(GetParam());
+  LoaderOptions options = small_slots();
+  options.device = device;
+  const Loader loader(options);
+  const auto result =
+      loader.start({{checkpoint_of(assorted())}, {checkpoint_of(assorted()), {.device = Device::host()}}}).get();
+  EXPECT_EQ(result.tensors(0)[5].device(), device.id());
+  EXPECT_TRUE(bytes_of(result.tensors(0)[5], device) == f32_pattern(700'003));
+  EXPECT_EQ(result.tensors(1)[5].device(), DeviceId{});
+  EXPECT_TRUE(bytes_of(result.tensors(1)[5], Device::host()) == f32_pattern(700'003));
+}
+
 TEST_P(DeviceLoadTest, WhatTheAllocatorThrowsPassesThroughAndNothingIsRead) {
   const Device device = open_device(GetParam());
   const auto source = std::make_shared<MemorySource>(testing::safetensors_file(assorted()));

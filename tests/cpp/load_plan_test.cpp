@@ -134,6 +134,19 @@ TEST(LoadPlanTest, FilteredTensorsAreNotReadAndSplitTheRun) {
   EXPECT_EQ(plan.read_bytes, 32U);
 }
 
+TEST(LoadPlanTest, FilterIsAskedAboutTheTensorsThatOnlyNamesAndDecides) {
+  const auto checkpoint = in_memory({{"a", "U8", {1}, "a"}, {"b", "U8", {2}, "bb"}, {"c", "U8", {1}, "c"}});
+  std::string asked;
+  const auto filter = [&](const TensorInfo& tensor) {
+    asked += tensor.name;
+    return tensor.range.size() == 1;
+  };
+  const LoadPlan plan = plan_of({checkpoint, {.only = std::unordered_set<std::string>{"a", "b"}, .filter = filter}});
+  EXPECT_EQ(asked, "ab");
+  ASSERT_EQ(plan.segments[0].tensors.size(), 1U);
+  EXPECT_EQ(plan.segments[0].tensors[0].tensor, 0U);
+}
+
 TEST(LoadPlanTest, EmptyTensorsTakeNoRun) {
   const LoadPlan plan = plan_of({in_memory({{"empty", "F32", {0, 4}, ""}}), {.dtype = DType::bf16}});
   EXPECT_TRUE(plan.runs.empty());

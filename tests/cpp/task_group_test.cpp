@@ -105,7 +105,7 @@ TEST(TaskGroupTest, DestructorStopsAndDrains) {
   EXPECT_FALSE(inside);
 }
 
-TEST(TaskGroupTest, WaitForGivesUpAfterItsTimeAndLeavesTheGroupAlone) {
+TEST(TaskGroupTest, WaitUntilGivesUpAfterItsTimeAndLeavesTheGroupAlone) {
   ThreadPool pool(1);
   TaskGroup group(pool);
   std::latch release(1);
@@ -114,6 +114,93 @@ TEST(TaskGroupTest, WaitForGivesUpAfterItsTimeAndLeavesTheGroupAlone) {
   release.count_down();
   group.wait();
   EXPECT_TRUE(group.wait_until(steady_clock::now() + milliseconds(0)));
+}
+
+TEST(TaskGroupTest, FailedGroupDoesNotWaitForWorkersOfAnother) {
+  ThreadPool pool(1);
+  TaskGroup busy(pool);
+  TaskGroup queued(pool);
+  std::latch release(1);
+  std::atomic<int> ran = 0;
+  busy.run([&] { release.wait(); });
+  for (int task = 0; task < 3; ++task) queued.run([&] { ++ran; });
+  queued.fail(std::make_exception_ptr(std::runtime_error("cancelled")));
+  EXPECT_TRUE(queued.finished());
+  EXPECT_EQ(message_of(queued.error()), "cancelled");
+  release.count_down();
+  busy.wait();
+  EXPECT_EQ(ran, 0);
+}
+
+TEST(TaskGroupTest, TaskThatLeavesNothingToDoWithdrawsTheOthers) {
+  ThreadPool pool(1);
+  TaskGroup group(pool);
+  std::latch queued(1);
+  std::atomic<int> ran = 0;
+  for (int task = 0; task < 4; ++task) {
+    group.run([&] {
+      queued.wait();
+      ++ran;
+      group.withdraw();
+    });
+  }
+  queued.count_down();
+  group.wait();
+  EXPECT_EQ(ran, 1);
+  EXPECT_EQ(group.error(), nullptr);
+}
+
+TEST(TaskGroupTest, AtEndRunsOnceAfterTheLastTaskAndBeforeTheGroupIsFinished) {
+  ThreadPool pool(3);
+  std::atomic<int> ran = 0;
+  std::atomic<int> seen_at_end = 0;
+  std::atomic<int> ends = 0;
+  std::latch all_queued(1);
+  TaskGroup group(pool, [&] {
+    seen_at_end = ran.load();
+    ++ends;
+    std::this_thread::sleep_for(milliseconds(5));
+  });
+  for (int task = 0; task < 20; ++task) {
+    group.run([&] {
+      all_queued.wait();
+      ++ran;
+    });
+  }
+  all_queued.count_down();
+  group.wait();
+  EXPECT_EQ(ends, 1);
+  EXPECT_EQ(seen_at_end, 20);
+}
+
+TEST(TaskGroupTest, AtEndRunsWhenTheLastTasksAreWithdrawnAndItsErrorIsTheGroups) {
+  ThreadPool pool(1);
+  TaskGroup group(pool, [] { throw std::runtime_error("at the end"); });
+  std::latch first_is_over(1);
+  TaskGroup other(pool);
+  std::latch release(1);
+  group.run([&] { first_is_over.count_down(); });
+  other.run([&] { release.wait(); });
+  group.run([] {});
+  first_is_over.wait();
+  group.withdraw();
+  group.wait();
+  EXPECT_EQ(message_of(group.error()), "at the end");
+  release.count_down();
+}
+
+TEST(TaskGroupTest, AtEndIsLeftOutWhereNoTaskBegan) {
+  ThreadPool pool(1);
+  TaskGroup busy(pool);
+  std::latch release(1);
+  busy.run([&] { release.wait(); });
+  std::atomic<int> ends = 0;
+  TaskGroup group(pool, [&] { ++ends; });
+  group.run([] {});
+  group.withdraw();
+  EXPECT_TRUE(group.finished());
+  EXPECT_EQ(ends, 0);
+  release.count_down();
 }
 
 TEST(TaskGroupTest, GroupsOfOnePoolFailApart) {
