@@ -89,11 +89,13 @@ TEST_P(LoadControlTest, CancelledLoadThatNoWorkerHasBegunIsOverAtOnce) {
 
 TEST_P(LoadControlTest, LoadIsDoneWithItsLastByteAlthoughOtherWorkersAreBusyWithAnother) {
   const Loader loader(LoaderOptions{.threads = 2, .pinned_bytes = 8 << 20, .slot_bytes = 2 << 20});
-  // One worker stays with the first load, whose single batch is long; the second load is left to the other one.
-  auto blocker = loader.start(testing::checkpoint_of({{"weight", "BF16", {700'000}, testing::bf16_pattern(700'000)}},
-                                                     {.delay = milliseconds(300)}),
-                              {.zero_copy = false});
-  auto load = loader.start(slow(milliseconds(0)), options());
+  // The first load is a single batch, so one worker stays with it. The second has batches for two workers and gets one.
+  const auto bytes_of_one_batch = testing::bf16_pattern(700'000);
+  auto blocker = loader.start(
+      testing::checkpoint_of({{"weight", "BF16", {700'000}, bytes_of_one_batch}}, {.delay = milliseconds(300)}),
+      {.zero_copy = false});
+  const auto many = testing::bf16_pattern(12'000'000);
+  auto load = loader.start(testing::checkpoint_of({{"weight", "BF16", {12'000'000}, many}}), options());
   EXPECT_EQ(load.get().tensors().size(), 1U);
   EXPECT_FALSE(blocker.done());
   blocker.cancel();
