@@ -33,9 +33,6 @@ class TaskGroup {
 
   void run(std::function<void()> task);
 
-  // Drops the tasks that have not begun: for a task that finds that nothing is left to do for the others.
-  void withdraw() noexcept;
-
   // Records an error from outside (a cancel, a deadline) unless the group has ended already.
   void fail(std::exception_ptr error) noexcept;
 
@@ -50,6 +47,7 @@ class TaskGroup {
 
  private:
   void execute(const std::function<void()>& task) noexcept;
+  void drop_queued() noexcept;
   void leave(std::size_t tasks) noexcept;
   void note_error(std::exception_ptr error) noexcept;
 

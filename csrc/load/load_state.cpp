@@ -117,7 +117,6 @@ void LoadHandle::State::pump() {
   } catch (...) {
     group.fail(std::current_exception());
   }
-  group.withdraw();   // another load may keep the other workers: this one needs them no more
   notify_segments();  // waiters of segments that will never be complete
 }
 

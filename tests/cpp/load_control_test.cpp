@@ -87,20 +87,6 @@ TEST_P(LoadControlTest, CancelledLoadThatNoWorkerHasBegunIsOverAtOnce) {
   blocker.cancel();
 }
 
-TEST_P(LoadControlTest, LoadIsDoneWithItsLastByteAlthoughOtherWorkersAreBusyWithAnother) {
-  const Loader loader(LoaderOptions{.threads = 2, .pinned_bytes = 8 << 20, .slot_bytes = 2 << 20});
-  // The first load is a single batch, so one worker stays with it. The second has batches for two workers and gets one.
-  const auto bytes_of_one_batch = testing::bf16_pattern(700'000);
-  auto blocker = loader.start(
-      testing::checkpoint_of({{"weight", "BF16", {700'000}, bytes_of_one_batch}}, {.delay = milliseconds(300)}),
-      {.zero_copy = false});
-  const auto many = testing::bf16_pattern(12'000'000);
-  auto load = loader.start(testing::checkpoint_of({{"weight", "BF16", {12'000'000}, many}}), options());
-  EXPECT_EQ(load.get().tensors().size(), 1U);
-  EXPECT_FALSE(blocker.done());
-  blocker.cancel();
-}
-
 INSTANTIATE_TEST_SUITE_P(Ways, LoadControlTest, ::testing::Bool(),
                          [](const auto& way) { return way.param ? "throughslots" : "direct"; });
 

@@ -132,24 +132,6 @@ TEST(TaskGroupTest, FailedGroupDoesNotWaitForWorkersOfAnother) {
   EXPECT_EQ(ran, 0);
 }
 
-TEST(TaskGroupTest, TaskThatLeavesNothingToDoWithdrawsTheOthers) {
-  ThreadPool pool(1);
-  TaskGroup group(pool);
-  std::latch queued(1);
-  std::atomic<int> ran = 0;
-  for (int task = 0; task < 4; ++task) {
-    group.run([&] {
-      queued.wait();
-      ++ran;
-      group.withdraw();
-    });
-  }
-  queued.count_down();
-  group.wait();
-  EXPECT_EQ(ran, 1);
-  EXPECT_EQ(group.error(), nullptr);
-}
-
 TEST(TaskGroupTest, AtEndRunsOnceAfterTheLastTaskAndBeforeTheGroupIsFinished) {
   ThreadPool pool(3);
   std::atomic<int> ran = 0;
@@ -173,19 +155,21 @@ TEST(TaskGroupTest, AtEndRunsOnceAfterTheLastTaskAndBeforeTheGroupIsFinished) {
   EXPECT_EQ(seen_at_end, 20);
 }
 
-TEST(TaskGroupTest, AtEndRunsWhenTheLastTasksAreWithdrawnAndItsErrorIsTheGroups) {
+TEST(TaskGroupTest, AtEndRunsWhenTheTasksThatAreLeftAreDropped) {
   ThreadPool pool(1);
-  TaskGroup group(pool, [] { throw std::runtime_error("at the end"); });
-  std::latch first_is_over(1);
+  std::atomic<int> ends = 0;
+  TaskGroup group(pool, [&] { ++ends; });
   TaskGroup other(pool);
+  std::latch first_is_over(1);
   std::latch release(1);
   group.run([&] { first_is_over.count_down(); });
   other.run([&] { release.wait(); });
   group.run([] {});
   first_is_over.wait();
-  group.withdraw();
+  group.fail(std::make_exception_ptr(std::runtime_error("cancelled")));
   group.wait();
-  EXPECT_EQ(message_of(group.error()), "at the end");
+  EXPECT_EQ(ends, 1);
+  EXPECT_EQ(message_of(group.error()), "cancelled");
   release.count_down();
 }
 
@@ -197,10 +181,18 @@ TEST(TaskGroupTest, AtEndIsLeftOutWhereNoTaskBegan) {
   std::atomic<int> ends = 0;
   TaskGroup group(pool, [&] { ++ends; });
   group.run([] {});
-  group.withdraw();
+  group.fail(std::make_exception_ptr(std::runtime_error("cancelled")));
   EXPECT_TRUE(group.finished());
   EXPECT_EQ(ends, 0);
   release.count_down();
+}
+
+TEST(TaskGroupTest, ErrorOfAtEndIsTheGroups) {
+  ThreadPool pool(1);
+  TaskGroup group(pool, [] { throw std::runtime_error("at the end"); });
+  group.run([] {});
+  group.wait();
+  EXPECT_EQ(message_of(group.error()), "at the end");
 }
 
 TEST(TaskGroupTest, GroupsOfOnePoolFailApart) {
