@@ -26,20 +26,20 @@ class File;
 
 /// One tensor as its shard describes it.
 struct TensorInfo {
-  std::string name;
-  DType dtype = DType::u8;
-  std::vector<std::uint64_t> shape;  ///< Empty for a scalar.
+  std::string name;                  ///< As in the file.
+  DType dtype = DType::u8;           ///< The file's.
+  std::vector<std::uint64_t> shape;  ///< Elements along each axis; empty for a scalar.
   std::size_t shard = 0;             ///< Position in the checkpoint's list of shards.
   ByteRange range;                   ///< Absolute offsets in that shard's file.
 };
 
 /// A tensor that is in the host's memory already: row-major, contiguous.
 struct MemoryTensor {
-  std::string name;
-  DType dtype = DType::u8;
-  std::vector<std::uint64_t> shape;
-  std::span<const std::byte> bytes;
-  std::shared_ptr<void> owner;  ///< Keeps the bytes; may be dropped on any thread.
+  std::string name;                  ///< Under which it will be found.
+  DType dtype = DType::u8;           ///< What the bytes are.
+  std::vector<std::uint64_t> shape;  ///< Elements along each axis; empty for a scalar.
+  std::span<const std::byte> bytes;  ///< All of them; they have to stay as they are until the load has ended.
+  std::shared_ptr<void> owner;       ///< Keeps the bytes; may be dropped on any thread.
 };
 
 /// All headers of a checkpoint. Opening checks every rule of the format in every shard before anything is allocated for

@@ -22,8 +22,8 @@ enum class DeviceKind : std::uint8_t {
 
 /// Names a device; a plain value.
 struct DeviceId {
-  DeviceKind kind = DeviceKind::kHost;
-  int ordinal = 0;  ///< The driver's number of the GPU; 0 on the host.
+  DeviceKind kind = DeviceKind::kHost;  ///< Which kind of memory.
+  int ordinal = 0;                      ///< The driver's number of the GPU; 0 on the host.
 
   /// Same kind and number.
   friend constexpr bool operator==(const DeviceId&, const DeviceId&) = default;

@@ -67,15 +67,12 @@ class WARPLOAD_API TensorList {
 /// Goes over a TensorList; valid as long as any copy of the list.
 class TensorList::Iterator {
  public:
-  /// What std::iterator_traits asks for.
-  /// @{
-  using iterator_category = std::input_iterator_tag;
-  using iterator_concept = std::forward_iterator_tag;
-  using value_type = TensorList::value_type;
-  using difference_type = std::ptrdiff_t;
-  using reference = value_type;
-  using pointer = void;
-  /// @}
+  using iterator_category = std::input_iterator_tag;   ///< What `*` gives is no reference.
+  using iterator_concept = std::forward_iterator_tag;  ///< Otherwise it may be kept and gone over again.
+  using value_type = TensorList::value_type;           ///< Name and tensor.
+  using difference_type = std::ptrdiff_t;              ///< Between two places.
+  using reference = value_type;                        ///< A pair of references, by value.
+  using pointer = void;                                ///< There is no `->`.
 
   /// Belongs to no list; to be assigned to.
   Iterator() noexcept = default;
