@@ -48,7 +48,7 @@ class WARPLOAD_API Arena {
   [[nodiscard]] std::byte* take(std::uint64_t bytes) const;
 
  private:
-  struct State;
+  struct WARPLOAD_HIDDEN State;
   explicit Arena(std::shared_ptr<State> state) noexcept;
   std::shared_ptr<State> state_;
 };

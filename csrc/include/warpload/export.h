@@ -7,4 +7,7 @@
 /// Marks a class or function of the public interface.
 #define WARPLOAD_API __attribute__((visibility("default")))
 
+/// Marks what lies inside such a class and is none of its users' business.
+#define WARPLOAD_HIDDEN __attribute__((visibility("hidden")))
+
 #endif

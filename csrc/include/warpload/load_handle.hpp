@@ -124,7 +124,7 @@ class WARPLOAD_API LoadHandle {
 
  private:
   friend class Loader;
-  struct State;
+  struct WARPLOAD_HIDDEN State;
   explicit LoadHandle(std::unique_ptr<State> state) noexcept;
   std::unique_ptr<State> state_;
 };

@@ -67,7 +67,7 @@ class WARPLOAD_API Loader {
   [[nodiscard]] std::string pinning_failure() const;
 
  private:
-  struct State;
+  struct WARPLOAD_HIDDEN State;
   std::shared_ptr<State> state_;
 };
 

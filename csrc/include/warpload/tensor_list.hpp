@@ -60,7 +60,7 @@ class WARPLOAD_API TensorList {
   [[nodiscard]] Iterator end() const noexcept;
 
  private:
-  struct Table;
+  struct WARPLOAD_HIDDEN Table;
   std::shared_ptr<const Table> table_;
 };
 
