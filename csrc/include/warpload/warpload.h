@@ -1,0 +1,403 @@
+/// @file
+/// The C interface: safetensors checkpoints to tensors on the host or on a GPU. C99; the C++ interface is in
+/// warpload.hpp.
+///
+///     const char* path = "model.safetensors";
+///     warpload_load_options options = {.struct_size = sizeof options, .dtype = WARPLOAD_DTYPE_BF16};
+///     warpload_checkpoint* checkpoint = NULL;
+///     warpload_loader* loader = NULL;
+///     warpload_load* load = NULL;
+///     warpload_error* error = NULL;
+///     const warpload_tensor* tensor = NULL;
+///     if (warpload_checkpoint_open(&path, 1, &checkpoint, &error) == WARPLOAD_OK &&
+///         warpload_loader_create(NULL, &loader, &error) == WARPLOAD_OK &&
+///         warpload_load_start(loader, checkpoint, &options, &load, &error) == WARPLOAD_OK &&
+///         warpload_load_wait(load, -1, &error) == WARPLOAD_OK &&
+///         warpload_load_find(load, "conv_in.weight", &tensor, &error) == WARPLOAD_OK)
+///       use(tensor->data, tensor->nbytes);  // before the load is freed
+///     else
+///       fprintf(stderr, "%s\n", warpload_error_get(error)->message);
+///     warpload_load_free(load);
+///     warpload_loader_free(loader);
+///     warpload_checkpoint_free(checkpoint);
+///     warpload_error_free(error);
+///
+/// Rules that hold for every function:
+///
+/// - Ownership: what a function gives through a pointer to a handle is the caller's, to be ended by the handle's own
+///   `_free`, once. Handles may be freed in any order; `_free` of null does nothing. Structs that the library fills are
+///   its own, never to be written or freed; each says how long it is valid.
+/// - Structs of options begin with `struct_size`, which has to be the `sizeof` of the struct. All else may be zero,
+///   which is the default. A later version may add fields at the end of any struct but warpload_device, warpload_memory
+///   and warpload_tensor_dtype.
+/// - Failure: a function that returns a status gives WARPLOAD_OK, or says what went wrong. Where `error` is not null,
+///   `*error` is set to null first, and on failure to a description, which is the caller's. What else the function
+///   would have set is then null or zero. A null pointer where none is allowed is WARPLOAD_INVALID_ARGUMENT. No C++
+///   exception leaves a function.
+/// - Threads: any function may be called from any thread, and with one handle from several at once; a `_free` only once
+///   no other call uses the handle. In a child after fork, handles may be freed and nothing else.
+/// - Strings end with a zero byte; names are UTF-8, paths are as the operating system has them. No function keeps a
+///   pointer that was passed to it, but for the memory of warpload_memory.
+#ifndef WARPLOAD_H
+#define WARPLOAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "warpload/export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// The version of this interface. It grows when a program that was compiled with an older header would no longer work;
+/// functions, values and ends of structs are added without.
+#define WARPLOAD_ABI_VERSION 1
+
+// ---- values ---------------------------------------------------------------------------------------------------------
+
+/// What functions return: a warpload_status_value. An int32_t and not the enumeration, as are the other types of
+/// values, so that its size is the same everywhere and a value that is new to the caller does no harm.
+typedef int32_t warpload_status;
+
+/// The values of warpload_status. They never change; later versions may add some.
+enum warpload_status_value {
+  WARPLOAD_OK = 0,                ///< Done.
+  WARPLOAD_FORMAT = 1,            ///< The bytes of a file break the rules of their format.
+  WARPLOAD_IO = 2,                ///< The operating system refused an operation, or a file changed under us.
+  WARPLOAD_OUT_OF_MEMORY = 3,     ///< The memory for the tensors could not be reserved; the message has the sizes.
+  WARPLOAD_DEVICE = 4,            ///< A device driver reported an error.
+  WARPLOAD_CANCELLED = 5,         ///< The caller or a deadline stopped the load.
+  WARPLOAD_INVALID_ARGUMENT = 6,  ///< The call itself makes no sense (a programming error).
+  WARPLOAD_TIMEOUT = 7,           ///< The time to wait is over and the load goes on. Has no warpload_error.
+  WARPLOAD_INTERNAL = 8           ///< Anything else: the system gave no thread, or no memory for a small object.
+};
+
+/// The type of a tensor's elements: a warpload_dtype_value.
+typedef int32_t warpload_dtype;
+
+/// The values of warpload_dtype, one more than those of warpload::DType. They never change; later versions may add
+/// some.
+enum warpload_dtype_value {
+  WARPLOAD_DTYPE_KEEP = 0,          ///< In options: each tensor's own. No tensor has it.
+  WARPLOAD_DTYPE_BOOL = 1,          ///< One byte, 0 or 1.
+  WARPLOAD_DTYPE_F4 = 2,            ///< E2M1; two elements a byte.
+  WARPLOAD_DTYPE_F6_E2M3 = 3,       ///< Four elements in three bytes.
+  WARPLOAD_DTYPE_F6_E3M2 = 4,       ///< Four elements in three bytes.
+  WARPLOAD_DTYPE_U8 = 5,            ///< Unsigned integer of 8 bits.
+  WARPLOAD_DTYPE_I8 = 6,            ///< Signed integer of 8 bits.
+  WARPLOAD_DTYPE_F8_E5M2 = 7,       ///< With infinities.
+  WARPLOAD_DTYPE_F8_E4M3 = 8,       ///< "fn": no infinities, one NaN a sign.
+  WARPLOAD_DTYPE_F8_E8M0 = 9,       ///< A scale: powers of two only.
+  WARPLOAD_DTYPE_F8_E4M3FNUZ = 10,  ///< No infinities, no negative zero, one NaN.
+  WARPLOAD_DTYPE_F8_E5M2FNUZ = 11,  ///< No infinities, no negative zero, one NaN.
+  WARPLOAD_DTYPE_I16 = 12,          ///< Signed integer of 16 bits.
+  WARPLOAD_DTYPE_U16 = 13,          ///< Unsigned integer of 16 bits.
+  WARPLOAD_DTYPE_F16 = 14,          ///< IEEE half precision.
+  WARPLOAD_DTYPE_BF16 = 15,         ///< The upper half of F32.
+  WARPLOAD_DTYPE_I32 = 16,          ///< Signed integer of 32 bits.
+  WARPLOAD_DTYPE_U32 = 17,          ///< Unsigned integer of 32 bits.
+  WARPLOAD_DTYPE_F32 = 18,          ///< IEEE single precision.
+  WARPLOAD_DTYPE_C64 = 19,          ///< Two F32: real and imaginary part.
+  WARPLOAD_DTYPE_F64 = 20,          ///< IEEE double precision.
+  WARPLOAD_DTYPE_I64 = 21,          ///< Signed integer of 64 bits.
+  WARPLOAD_DTYPE_U64 = 22           ///< Unsigned integer of 64 bits.
+};
+
+/// A kind of memory that tensors can be loaded to: a warpload_device_kind_value.
+typedef int32_t warpload_device_kind;
+
+/// The values of warpload_device_kind.
+enum warpload_device_kind_value {
+  WARPLOAD_DEVICE_HOST = 0,  ///< The processor's memory.
+  WARPLOAD_DEVICE_CUDA = 1   ///< A GPU of NVIDIA's.
+};
+
+/// How files are read: a warpload_direct_io_value.
+typedef int32_t warpload_direct_io;
+
+/// The values of warpload_direct_io.
+enum warpload_direct_io_value {
+  WARPLOAD_DIRECT_IO_AUTO = 0,   ///< By what is in the page cache, range by range.
+  WARPLOAD_DIRECT_IO_NEVER = 1,  ///< Always through the page cache.
+  WARPLOAD_DIRECT_IO_ALWAYS = 2  ///< Past it wherever the file system allows; for tests and measurements.
+};
+
+/// Who casts tensors on their way to a GPU: a warpload_device_casts_value.
+typedef int32_t warpload_device_casts;
+
+/// The values of warpload_device_casts.
+enum warpload_device_casts_value {
+  WARPLOAD_DEVICE_CASTS_AUTO = 0,   ///< The GPU where the source is no larger than the result, else who is faster.
+  WARPLOAD_DEVICE_CASTS_HOST = 1,   ///< The loader's threads.
+  WARPLOAD_DEVICE_CASTS_DEVICE = 2  ///< The GPU where it can, else the loader's threads.
+};
+
+/// Names a device; a plain value.
+typedef struct warpload_device {
+  warpload_device_kind kind;  ///< Which kind.
+  int32_t ordinal;            ///< The driver's number of the GPU, after CUDA_VISIBLE_DEVICES; 0 on the host.
+} warpload_device;
+
+/// The version of the library that runs, as "MAJOR.MINOR.PATCH". Of static storage; never fails.
+WARPLOAD_API const char* warpload_version(void);
+
+/// The WARPLOAD_ABI_VERSION of the library that runs; a program compares it with that of its header. Never fails.
+WARPLOAD_API int32_t warpload_abi_version(void);
+
+/// The format's own code of a dtype: "F32", "BF16", "F8_E4M3", ... Of static storage; null where there is no such one.
+WARPLOAD_API const char* warpload_dtype_name(warpload_dtype dtype);
+
+/// Bits that one element takes (4 and 6 for the packed types, else a multiple of 8); 0 where there is no such dtype.
+WARPLOAD_API uint32_t warpload_dtype_bits(warpload_dtype dtype);
+
+// ---- errors ---------------------------------------------------------------------------------------------------------
+
+/// The description of a failure. Immutable.
+typedef struct warpload_error warpload_error;
+
+/// What a warpload_error says. The strings are never null, but empty where there is nothing to say.
+typedef struct warpload_error_details {
+  const char* message;     ///< Everything in one line, control characters escaped.
+  const char* reason;      ///< What is wrong, in a few words.
+  const char* path;        ///< The file.
+  const char* tensor;      ///< The tensor's name.
+  const char* cure;        ///< What the user can do about it.
+  uint64_t range_begin;    ///< Where `has_range`: the first byte that it is about, from the start of the file.
+  uint64_t range_end;      ///< One behind the last.
+  int32_t has_range;       ///< 1 or 0.
+  warpload_status status;  ///< What the function returned.
+  int32_t system_error;    ///< errno, or 0.
+  int32_t driver_error;    ///< The CUDA driver's CUresult, or 0.
+} warpload_error_details;
+
+/// Never fails and is never null: a null `error`, which a failure leaves behind where there was no memory to describe
+/// it, reads as empty. Valid as long as `error`.
+WARPLOAD_API const warpload_error_details* warpload_error_get(const warpload_error* error);
+
+/// Ends an error.
+WARPLOAD_API void warpload_error_free(warpload_error* error);
+
+// ---- checkpoints ----------------------------------------------------------------------------------------------------
+
+/// A set of safetensors files, opened and validated; no tensor's bytes have been read. Immutable. Loads keep what they
+/// need of it.
+typedef struct warpload_checkpoint warpload_checkpoint;
+
+/// One tensor as its file describes it. Valid as long as its checkpoint.
+typedef struct warpload_tensor_info {
+  const char* name;       ///< Ends with a zero byte.
+  size_t name_bytes;      ///< Without that: a name in a file may have zero bytes in it, too.
+  const uint64_t* shape;  ///< Elements along each axis, the slowest first; not to be read where `ndim` is 0.
+  size_t ndim;            ///< How many axes; 0 for a scalar.
+  uint64_t nbytes;        ///< Bytes of all elements.
+  warpload_dtype dtype;   ///< What the elements are.
+} warpload_tensor_info;
+
+/// Opens `count` files as one checkpoint; a single index, a file whose name has ".index." in it and ends with ".json",
+/// stands for the files that it lists. Every rule of the format is checked. The files stay open until the checkpoint
+/// and the loads of it are gone.
+///
+/// @return WARPLOAD_IO when a file is missing or unreadable; WARPLOAD_FORMAT when one breaks a rule of the format, with
+///         the file, the tensor and the byte range; WARPLOAD_INVALID_ARGUMENT for a count of 0.
+WARPLOAD_API warpload_status warpload_checkpoint_open(const char* const* paths, size_t count, warpload_checkpoint** out,
+                                                      warpload_error** error);
+
+/// How many tensors there are; 0 for null.
+WARPLOAD_API size_t warpload_checkpoint_tensor_count(const warpload_checkpoint* checkpoint);
+
+/// Gives the tensor at `index`. The order is that of the files, then of the bytes in each.
+///
+/// @return WARPLOAD_INVALID_ARGUMENT when there is none.
+WARPLOAD_API warpload_status warpload_checkpoint_tensor(const warpload_checkpoint* checkpoint, size_t index,
+                                                        const warpload_tensor_info** out, warpload_error** error);
+
+/// Gives the tensor of that name. To ask whether there is one, pass a null `error`.
+///
+/// @return WARPLOAD_INVALID_ARGUMENT when there is none.
+WARPLOAD_API warpload_status warpload_checkpoint_find(const warpload_checkpoint* checkpoint, const char* name,
+                                                      const warpload_tensor_info** out, warpload_error** error);
+
+/// Ends a checkpoint. Loads of it go on.
+WARPLOAD_API void warpload_checkpoint_free(warpload_checkpoint* checkpoint);
+
+// ---- loaders --------------------------------------------------------------------------------------------------------
+
+/// The worker threads and, for GPUs, the pinned memory that loads go through. One serves a whole process well: loads
+/// run side by side, those that were started first before the others.
+typedef struct warpload_loader warpload_loader;
+
+/// What a loader is made with.
+typedef struct warpload_loader_options {
+  size_t struct_size;                  ///< sizeof(warpload_loader_options).
+  warpload_device device;              ///< Where all its loads go.
+  const char* driver_library;          ///< The CUDA driver's file, for dlopen; null is "libcuda.so.1".
+  size_t threads;                      ///< Workers; 0 takes the processors that this process may run on.
+  uint64_t pinned_bytes;               ///< At most, of pinned memory; 0 is 256 MiB. Kept until the loader is freed.
+  uint64_t slot_bytes;                 ///< Of one copy to a GPU: a multiple of 2 MiB; 0 is 8 MiB.
+  warpload_direct_io direct_io;        ///< How files are read.
+  warpload_device_casts device_casts;  ///< Who casts.
+} warpload_loader_options;
+
+/// Starts the threads and, for a GPU, opens the driver.
+///
+/// @param options null takes the defaults: the host, all processors.
+/// @param out the new loader.
+/// @param error see above.
+/// @return WARPLOAD_DEVICE when there is no driver or no such GPU; WARPLOAD_INVALID_ARGUMENT for options that make no
+///         sense; WARPLOAD_INTERNAL when the system gives no thread.
+WARPLOAD_API warpload_status warpload_loader_create(const warpload_loader_options* options, warpload_loader** out,
+                                                    warpload_error** error);
+
+/// Ends a loader. Its loads go on, and with them the threads.
+WARPLOAD_API void warpload_loader_free(warpload_loader* loader);
+
+// ---- loads ----------------------------------------------------------------------------------------------------------
+
+/// A load under way, and the tensors that it gives.
+typedef struct warpload_load warpload_load;
+
+/// Chooses tensors: 0 leaves the tensor out, anything else loads it. The tensor is valid until the call returns. Called
+/// by the function that the options are passed to, on the same thread, maybe more than once a tensor; it has to return
+/// (no longjmp).
+typedef int32_t (*warpload_filter)(const warpload_tensor_info* tensor, void* user_data);
+
+/// Takes memory back. Called once, on whatever thread is the last to need the memory; it has to return (no longjmp).
+typedef void (*warpload_release)(void* user_data);
+
+/// The dtype of one tensor.
+typedef struct warpload_tensor_dtype {
+  const char* name;      ///< The tensor's name.
+  warpload_dtype dtype;  ///< What it is cast to.
+} warpload_tensor_dtype;
+
+/// Memory of the caller's, on the loader's device. A load that was started holds it until the load and every DLPack
+/// export of its tensors are gone, and then calls `release`; one that could not be started does not, and the memory
+/// remains the caller's.
+typedef struct warpload_memory {
+  void* data;                ///< A multiple of 256. Null (with 0 bytes): the load allocates.
+  uint64_t bytes;            ///< At least what warpload_arena_bytes says.
+  warpload_release release;  ///< Called at the end; null where the caller knows when that is.
+  void* release_data;        ///< Passed to `release`.
+} warpload_memory;
+
+/// What to load, and as what.
+typedef struct warpload_load_options {
+  size_t struct_size;                          ///< sizeof(warpload_load_options).
+  const warpload_tensor_dtype* tensor_dtypes;  ///< Overrides `dtype` by name; the last one for a name counts.
+  size_t tensor_dtype_count;                   ///< How many there are.
+  const char* const* names;                    ///< These tensors and no others; null loads all.
+  size_t name_count;                           ///< How many there are.
+  warpload_filter filter;                      ///< Of those, the tensors that it chooses; null takes all.
+  void* filter_data;                           ///< Passed to `filter`.
+  warpload_memory memory;                      ///< Where to put the tensors; no tensor is a view then.
+  void* stream;          ///< On a GPU: the CUstream or cudaStream_t that the caller works in; null is the default one.
+                         ///< The first copy waits for what is queued there.
+  uint64_t deadline_ms;  ///< Milliseconds from the call after which the load is cancelled; 0 is never.
+  warpload_dtype dtype;  ///< For floating-point tensors; others are never cast.
+  int32_t no_views;  ///< Not 0: read everything. Else, on the host, a tensor that is not cast and lies aligned in its
+                     ///< file is a view of the file's private mapping: it costs nothing until it is used, and a
+                     ///< file that is truncated in the meantime raises SIGBUS there.
+} warpload_load_options;
+
+/// One tensor of a load. All fields are there when the load has been started; the bytes at `data` are meaningful once
+/// warpload_load_wait has returned WARPLOAD_OK. Valid as long as its load, and so are the bytes.
+typedef struct warpload_tensor {
+  const char* name;       ///< Its name in the checkpoint; ends with a zero byte.
+  size_t name_bytes;      ///< Without that: a name in a file may have zero bytes in it, too.
+  void* data;             ///< The first byte, an address of `device`, row-major and contiguous, at a multiple of 256 (a
+                          ///< view: of the element's alignment). May be written: a view is copied on write. Null for an
+                          ///< empty tensor.
+  uint64_t nbytes;        ///< Bytes of all elements.
+  const uint64_t* shape;  ///< Elements along each axis, the slowest first; not to be read where `ndim` is 0.
+  size_t ndim;            ///< How many axes; 0 for a scalar.
+  warpload_dtype dtype;   ///< What the elements are now.
+  warpload_device device;  ///< Where they are.
+} warpload_tensor;
+
+/// Tells the bytes of memory (see warpload_memory) that such a load takes; 0 where it has none to load. The memory of
+/// the options is ignored.
+///
+/// @return what warpload_load_start would return.
+WARPLOAD_API warpload_status warpload_arena_bytes(const warpload_loader* loader, const warpload_checkpoint* checkpoint,
+                                                  const warpload_load_options* options, uint64_t* out,
+                                                  warpload_error** error);
+
+/// Plans a load, reserves its memory and starts filling it; returns before the bytes are there.
+///
+/// @param loader whose threads do it, to whose device.
+/// @param checkpoint what to load.
+/// @param options null loads everything as it is.
+/// @param out the new load.
+/// @param error see above.
+/// @return WARPLOAD_OUT_OF_MEMORY when the memory is not there; WARPLOAD_DEVICE when the GPU refuses;
+///         WARPLOAD_INVALID_ARGUMENT for a name that the checkpoint lacks, a cast that is not supported (from F16,
+///         BF16, F32, F64, F8_E4M3 and F8_E5M2 to F16, BF16, F32 and F64 are), or options that make no sense.
+WARPLOAD_API warpload_status warpload_load_start(const warpload_loader* loader, const warpload_checkpoint* checkpoint,
+                                                 const warpload_load_options* options, warpload_load** out,
+                                                 warpload_error** error);
+
+/// Waits until the load has ended and every byte is in place. May be called again, with the same result.
+///
+/// @param load the load.
+/// @param timeout_ms how long at most; 0 only asks, less than 0 is forever.
+/// @param error see above.
+/// @return WARPLOAD_TIMEOUT when the load goes on (`*error` is null then); the first error of a load that failed:
+///         WARPLOAD_IO with file, tensor and byte range, WARPLOAD_DEVICE, WARPLOAD_CANCELLED.
+WARPLOAD_API warpload_status warpload_load_wait(const warpload_load* load, int64_t timeout_ms, warpload_error** error);
+
+/// Tells how far the load is: the bytes of files that have been read, and that it reads in all (views count as
+/// nothing). Cheap enough to ask often. Either pointer may be null.
+WARPLOAD_API warpload_status warpload_load_progress(const warpload_load* load, uint64_t* bytes_done,
+                                                    uint64_t* bytes_total, warpload_error** error);
+
+/// Asks the threads to stop; warpload_load_wait then returns WARPLOAD_CANCELLED, unless the load had ended before. Does
+/// not wait.
+WARPLOAD_API warpload_status warpload_load_cancel(warpload_load* load, warpload_error** error);
+
+/// How many tensors the load gives; 0 for null.
+WARPLOAD_API size_t warpload_load_tensor_count(const warpload_load* load);
+
+/// Gives the tensor at `index`, in the checkpoint's order without those that were not chosen. Does not wait.
+///
+/// @return WARPLOAD_INVALID_ARGUMENT when there is none.
+WARPLOAD_API warpload_status warpload_load_tensor(const warpload_load* load, size_t index, const warpload_tensor** out,
+                                                  warpload_error** error);
+
+/// Gives the tensor of that name. Does not wait. To ask whether there is one, pass a null `error`.
+///
+/// @return WARPLOAD_INVALID_ARGUMENT when there is none.
+WARPLOAD_API warpload_status warpload_load_find(const warpload_load* load, const char* name,
+                                                const warpload_tensor** out, warpload_error** error);
+
+/// Waits for the load, then copies the bytes of the tensor at `index` to host memory, from wherever they are.
+///
+/// @param load the load.
+/// @param index which tensor.
+/// @param destination where to; may be null for an empty tensor.
+/// @param bytes how many fit there: at least the tensor's `nbytes`.
+/// @param error see above.
+/// @return what warpload_load_wait returns; WARPLOAD_INVALID_ARGUMENT where the bytes do not fit.
+WARPLOAD_API warpload_status warpload_load_read(const warpload_load* load, size_t index, void* destination,
+                                                uint64_t bytes, warpload_error** error);
+
+/// DLPack's structure (dlpack/dlpack.h, version 1.3 of the standard).
+struct DLManagedTensorVersioned;
+
+/// Waits for the load, then exports the tensor at `index` without a copy. The export is the caller's, to be ended by
+/// its `deleter` on any thread, and keeps the tensor's memory, whatever becomes of the load. Types of less than a byte
+/// are packed.
+///
+/// @return what warpload_load_wait returns.
+WARPLOAD_API warpload_status warpload_load_dlpack(const warpload_load* load, size_t index,
+                                                  struct DLManagedTensorVersioned** out, warpload_error** error);
+
+/// Ends a load: cancels what has not been done, waits for the threads and the GPU's copies, and gives back the memory
+/// that no export needs.
+WARPLOAD_API void warpload_load_free(warpload_load* load);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
