@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpp/support/backends.hpp"
+#include "cpp/support/caller_stream.hpp"
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/load_cases.hpp"
 #include "device/backend.hpp"
@@ -23,6 +24,7 @@ namespace {
 using testing::BackendKind;
 using testing::bf16_pattern;
 using testing::bytes_of;
+using testing::CallerStream;
 using testing::cast_bytes;
 using testing::catch_error;
 using testing::checkpoint_of;
@@ -41,42 +43,6 @@ Checkpoint::Ptr floats(std::size_t elements = kElements) {
 }
 
 // ---- on a GPU as well -----------------------------------------------------------------------------------------------
-
-// A stream of the caller's.
-class CallerStream {
- public:
-  explicit CallerStream(BackendKind kind)
-      : context_(std::make_shared<cuda::Context>(cuda::Driver::open(testing::driver_library(kind)), 0)) {
-    const cuda::CurrentContext current(*context_);
-    WARPLOAD_CUDA(*context_, cuStreamCreate, &handle_, cuda::kStreamNonBlocking);
-  }
-  CallerStream(const CallerStream&) = delete;
-  CallerStream& operator=(const CallerStream&) = delete;
-  ~CallerStream() {
-    const cuda::CurrentContext current(*context_);
-    static_cast<void>(context_->driver().cuStreamDestroy_v2(handle_));
-  }
-
-  void copy_to_device(std::byte* destination, const std::string& bytes) {
-    const cuda::CurrentContext current(*context_);
-    WARPLOAD_CUDA(*context_, cuMemcpyHtoDAsync_v2, address(destination), bytes.data(), bytes.size(), handle_);
-  }
-  std::string copy_to_host(const std::byte* source, std::size_t size) {
-    std::string bytes(size, '\0');
-    const cuda::CurrentContext current(*context_);
-    WARPLOAD_CUDA(*context_, cuMemcpyDtoHAsync_v2, bytes.data(), address(source), size, handle_);
-    WARPLOAD_CUDA(*context_, cuStreamSynchronize, handle_);
-    return bytes;
-  }
-  [[nodiscard]] void* handle() const noexcept { return handle_; }
-
- private:
-  static cuda::DevicePointer address(const std::byte* pointer) {
-    return reinterpret_cast<cuda::DevicePointer>(pointer);
-  }
-  std::shared_ptr<cuda::Context> context_;
-  cuda::StreamHandle handle_ = nullptr;
-};
 
 class CudaLoadTest : public testing::BackendTest {};
 
