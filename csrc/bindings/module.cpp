@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings/register.hpp"
+#include "warpload/version.h"
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "warpload's native core: checkpoints, plans and loads.";

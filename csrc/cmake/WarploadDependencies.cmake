@@ -8,8 +8,10 @@ else()
 endif()
 
 # nlohmann-json: the system's CMake package, or the headers that its PyPI package carries.
-find_package(nlohmann_json 3.10 QUIET CONFIG)
-if(NOT nlohmann_json_FOUND)
+if(NOT TARGET nlohmann_json::nlohmann_json)  # a project that includes this one may have brought it
+  find_package(nlohmann_json 3.10 QUIET CONFIG)
+endif()
+if(NOT TARGET nlohmann_json::nlohmann_json)
   execute_process(
     COMMAND "${Python_EXECUTABLE}" -c "import nlohmann_json, pathlib; print(pathlib.Path(nlohmann_json.__file__).parent / 'include')"
     OUTPUT_VARIABLE warpload_json_include OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE warpload_json_result)

@@ -1,7 +1,10 @@
 # Settings of our own targets only: what we fetch or find keeps its own.
 
 function(warpload_configure target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Werror)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor)
+  if(warpload_IS_TOP_LEVEL)  # in somebody else's build a warning of their compiler must not be the end of it
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
   if(WARPLOAD_FUZZ)
     target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
     target_link_options(${target} PRIVATE -fsanitize=address,undefined)

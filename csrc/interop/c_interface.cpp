@@ -1,5 +1,6 @@
 // The functions of the C interface that need no handle.
 #include "interop/c_values.hpp"
+#include "warpload/version.h"
 
 namespace warpload::c_interface {
 namespace {
@@ -36,7 +37,7 @@ static_assert(WARPLOAD_DTYPE_U64 == kDTypeCount);
 
 using namespace warpload::c_interface;
 
-const char* warpload_version() { return WARPLOAD_CORE_VERSION; }
+const char* warpload_version() { return WARPLOAD_VERSION; }
 
 int32_t warpload_abi_version() { return WARPLOAD_ABI_VERSION; }
 

@@ -32,8 +32,8 @@ struct SegmentOptions {
   /// These tensors and no others; a name that the checkpoint lacks is an error.
   std::optional<std::unordered_set<std::string>> only = {};
 
-  /// Those tensors for which it returns true (and that `only` names, where it is given). Called by Loader::start, on the
-  /// thread that calls it, maybe more than once a tensor; what it throws passes through.
+  /// Those tensors for which it returns true (and that `only` names, where it is given). Called by Loader::start, on
+  /// the thread that calls it, maybe more than once a tensor; what it throws passes through.
   std::function<bool(const TensorInfo&)> filter = {};
 
   /// On the host, a tensor that is not cast, and lies aligned in its file, becomes a view of the file's private

@@ -45,6 +45,7 @@
 #include <stdint.h>
 
 #include "warpload/export.h"
+#include "warpload/version.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -15,3 +15,4 @@
 #include "warpload/loader.hpp"        // IWYU pragma: export
 #include "warpload/tensor.hpp"        // IWYU pragma: export
 #include "warpload/tensor_list.hpp"   // IWYU pragma: export
+#include "warpload/version.h"         // IWYU pragma: export
