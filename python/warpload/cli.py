@@ -1,7 +1,8 @@
-"""The command line: `warpload demo`."""
+"""The command line: `warpload demo` and `warpload prefix`."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-# A callback keeps `demo` a subcommand although it is the only one.
 @application.callback()
 def warpload_command(
     version: Annotated[
@@ -68,6 +68,28 @@ def demo(
     from warpload.demo.session import DemoOptions, run_demo
 
     raise typer.Exit(run_demo(DemoOptions(model=model, dtype=dtype, runs=runs, folder=folder, keep=keep)))
+
+
+@application.command()
+def prefix() -> None:
+    """Print the folder that holds the C++ library, for CMAKE_PREFIX_PATH.
+
+    The headers are in its include/, the libraries in its lib/, and lib/pkgconfig is for PKG_CONFIG_PATH.
+    """
+    folder = _installed_prefix()
+    if folder is None:
+        typer.echo("warpload prefix: this package was built without its C++ library (WARPLOAD_INSTALL=OFF)", err=True)
+        raise typer.Exit(1)
+    typer.echo(folder)
+
+
+def _installed_prefix() -> Path | None:
+    # Beside the extension: where an editable installation's Python files are, nothing is installed.
+    extension = find_spec("warpload._core")
+    if extension is None or extension.origin is None:
+        return None
+    folder = Path(extension.origin).parent
+    return folder if (folder / "lib" / "cmake" / "warpload" / "warploadConfig.cmake").is_file() else None
 
 
 def main() -> None:

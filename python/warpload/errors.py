@@ -1,8 +1,8 @@
 """The errors that warpload raises: one family, each also a builtin's subclass, so that existing handlers catch it.
 
 Every error keeps what it is about as attributes: ``path``, ``tensor``, ``byte_range`` (``(begin, end)`` in the file, or
-``None``), ``reason``, ``driver_error`` (the CUDA driver's code, or 0) and ``cure``; absent parts are empty. ``str()`` is
-the whole sentence.
+``None``), ``reason``, ``driver_error`` (the CUDA driver's code, or 0) and ``cure``; absent parts are empty. ``str()``
+is the whole sentence.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +92,12 @@ class Load:
 
 
 @pytest.fixture
-def library() -> Iterator[ctypes.CDLL]:
+def library() -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(LIBRARY))
     loaded.warpload_load_tensor_count.restype = ctypes.c_size_t
     for kind in ("load", "loader", "checkpoint"):
         getattr(loaded, f"warpload_{kind}_free").restype = None
-    yield loaded
+    return loaded
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
