@@ -12,18 +12,20 @@ JOBS ?= $(shell nproc)
 # Arguments for pytest, for example PYTEST_ARGS="-n 0 -k hub".
 PYTEST_ARGS ?= -n $(JOBS) --dist worksteal
 CONSTRAINTS ?= constraints.txt
+# The compilers that the users' programs in tests/consumer are built by, each in C++20 and in C++23.
+CONSUMER_COMPILERS ?= $(CXX)
 
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint $(CONSTRAINTS)
 SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
-CXX_FILES := $(shell find csrc tests benchmarks -name '*.cpp' -o -name '*.hpp' -o -name '*.cu')
+CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test test-cpp test-python test-oldest sanitize lint format googletest clean
+.PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize lint format docs build-tests googletest pkg-config doxygen clean
 
 demo: $(VENV)/.installed
 	$(BIN)/warpload demo $(DEMO_ARGS)
 
-test: test-cpp test-python
+test: test-cpp test-consumer test-python
 
 test-python: $(VENV)/.tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -34,27 +36,57 @@ test-oldest:
 
 # ---- C++ ------------------------------------------------------------------------------------------------------------
 
-test-cpp: $(VENV)/.tests googletest
-	$(call ctest,build/tests,)
+test-cpp: build-tests
+	$(call ctest,build/tests)
+
+build-tests: $(VENV)/.tests googletest
+	$(call build,build/tests,)
 
 # The whole C++ suite under AddressSanitizer with UBSan, then under ThreadSanitizer.
 sanitize: $(VENV)/.tests googletest
-	$(call ctest,build/address,address)
-	$(call ctest,build/thread,thread)
+	$(call build,build/address,address)
+	$(call ctest,build/address)
+	$(call build,build/thread,thread)
+	$(call ctest,build/thread)
 
-define ctest
-$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	-DWARPLOAD_PYTHON=OFF -DWARPLOAD_TESTS=ON -DWARPLOAD_BENCHMARKS=ON -DWARPLOAD_SANITIZE=$(2) \
-	-DPython_EXECUTABLE=$(BIN)/python >build.log 2>&1 || { cat build.log; exit 1; }
+define build
+$(call configure,.,$(1)) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWARPLOAD_PYTHON=OFF -DWARPLOAD_TESTS=ON \
+	-DWARPLOAD_BENCHMARKS=ON -DWARPLOAD_SANITIZE=$(2) >build.log 2>&1 || { cat build.log; exit 1; }
 $(BIN)/cmake --build $(1) --parallel $(JOBS)
-cd $(1) && $(BIN)/ctest --output-on-failure --parallel $(JOBS) --no-tests=error
 endef
+
+configure = $(BIN)/cmake -S $(1) -B $(2) -G Ninja -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja -DPython_EXECUTABLE=$(BIN)/python
+
+ctest = $(BIN)/ctest --test-dir $(1) --output-on-failure --parallel $(JOBS) --no-tests=error
+
+# Users' projects: against what `cmake --install` installs and against the wheel, and with the sources in their own build.
+test-consumer: build-tests pkg-config
+	rm -rf build/prefix build/consumer
+	$(BIN)/cmake --install build/tests --prefix build/prefix >build.log
+	@wheel=$$($(BIN)/warpload prefix) || exit 1; \
+	for compiler in $(CONSUMER_COMPILERS); do for standard in 20 23; do for prefix in $(CURDIR)/build/prefix $$wheel; do \
+	  echo "== $$prefix: $$compiler, C++$$standard"; \
+	  $(call consume,tests/consumer,build/consumer/$$compiler-$$standard-$${prefix##*/},-DCMAKE_PREFIX_PATH=$$prefix \
+	    -DCMAKE_CXX_COMPILER=$$compiler -DCMAKE_CXX_STANDARD=$$standard); \
+	done; done; done
+	@echo "== a subdirectory"; \
+	$(call consume,tests/consumer/subproject,build/consumer/subproject,-DWARPLOAD_CUDA_KERNELS=OFF)
+
+# Arguments: the project, where to build it, and options.
+consume = { $(call configure,$(1),$(2)) $(3) && $(BIN)/cmake --build $(2) --parallel $(JOBS); } >build.log 2>&1 \
+	|| { cat build.log; exit 1; }; $(call ctest,$(2)) || exit 1
 
 # The system's GoogleTest where there is one or where it can be installed; else CMake fetches a pinned release.
 googletest:
 	@echo '#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 \
 	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y libgtest-dev; } \
 	|| echo "GoogleTest will be fetched by CMake."
+
+# Without it the tests of how pkg-config finds warpload fail.
+pkg-config:
+	@command -v pkg-config >/dev/null \
+	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y pkg-config; } \
+	|| echo "pkg-config is missing and cannot be installed here."
 
 # ---- style ----------------------------------------------------------------------------------------------------------
 
@@ -68,6 +100,18 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
+
+# ---- documentation --------------------------------------------------------------------------------------------------
+
+# The reference of the C++ and C interfaces, in build/docs/html; fails on anything public that is not described.
+docs: doxygen
+	@mkdir -p build
+	( cat docs/Doxyfile; sed -n 's/^project(warpload VERSION \([0-9.]*\).*/PROJECT_NUMBER = \1/p' CMakeLists.txt ) | doxygen -
+
+doxygen:
+	@command -v doxygen >/dev/null \
+	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y doxygen; } \
+	|| { echo "doxygen is missing and cannot be installed here."; exit 1; }
 
 # ---- environment ----------------------------------------------------------------------------------------------------
 
