@@ -76,8 +76,8 @@ def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:
         FormatError: a header or the index breaks the format's rules.
         IoError: a file is missing or unreadable.
     """
-    single = isinstance(source, str | os.PathLike)
-    return _core.Checkpoint.open([Path(item) for item in ([source] if single else source)])
+    shards = [source] if isinstance(source, str | os.PathLike) else source
+    return _core.Checkpoint.open([Path(shard) for shard in shards])
 
 
 def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **wanted: Any) -> _core.SegmentRequest:

@@ -52,6 +52,10 @@ int main(int, char** arguments) {
                 "hello world" + bytes_of(std::vector<std::uint16_t>{0x3c00}));
   write_tensors(vae / "model.fp16.safetensors", R"({"c":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "c");
 
+  write_tensors(folder / "text_encoder" / "model.safetensors",
+                R"({"halves":{"dtype":"BF16","shape":[5,1],"data_offsets":[0,10]}})",
+                bytes_of(std::vector<std::uint16_t>{0x3f80, 0x4000, 0xc040, 0x0001, 0x7f80}));
+
   write(folder / "scheduler" / "scheduler_config.json", "{}");
   write(folder / "model_index.json", "{}");
 }
