@@ -49,7 +49,7 @@ std::byte* Arena::take(std::uint64_t bytes) const {
     throw OutOfMemoryError({.reason = state_->device.name() + ": a segment of " + std::to_string(bytes) +
                                       " bytes does not fit; " + std::to_string(left) + " of the arena's " +
                                       std::to_string(state_->bytes) + " bytes are left",
-                            .cure = "Loader::arena_bytes tells how large the arena has to be"});
+                            .cure = "arena_bytes tells how large it has to be"});
   }
   std::byte* const begin = state_->begin + state_->taken;
   const std::uint64_t padding = (kAlignment - bytes % kAlignment) % kAlignment;
