@@ -27,6 +27,8 @@ std::optional<Result> Call::refuse(Needs needs) {
   const auto& stack = context_stack(state);
   if (!stack.empty()) context = find(state.contexts, stack.back());
   if (!context) return cuda::kInvalidContext;
+  // The work of a broken context ends before anyone hears of it.
+  if (context->broken != cuda::kSuccess) guard.wait(state.changed, [&] { return is_idle(state, *context); });
   if (needs == Needs::kContext && context->broken != cuda::kSuccess) return context->broken;
   return std::nullopt;
 }

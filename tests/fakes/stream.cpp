@@ -1,5 +1,6 @@
 #include "fakes/stream.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -70,6 +71,14 @@ void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operati
   stream.operations.push_back(std::move(operation));
   ++stream.enqueued;
   state.changed.notify_all();
+}
+
+bool is_idle(const State& state, const Context& context) {
+  const auto idle = [&](const std::shared_ptr<Stream>& stream) {
+    return !stream || stream->context.get() != &context || stream->operations.empty();
+  };
+  return idle(context.default_stream) && std::all_of(state.ended_streams.begin(), state.ended_streams.end(), idle) &&
+         std::all_of(state.streams.begin(), state.streams.end(), [&](const auto& entry) { return idle(entry.second); });
 }
 
 Result wait_for_stream(State& state, Guard& guard, const std::shared_ptr<Stream>& stream) {

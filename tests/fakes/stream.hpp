@@ -14,6 +14,9 @@ std::shared_ptr<Stream> start_stream(State& state, const std::shared_ptr<Context
 // Queues an operation; what it uses counts as in use until it has run.
 void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operation> operation);
 
+// True when nothing is queued or executes in any stream of the context.
+[[nodiscard]] bool is_idle(const State& state, const Context& context);
+
 // Waits until all that is queued now has run, and returns the context's state.
 Result wait_for_stream(State& state, Guard& guard, const std::shared_ptr<Stream>& stream);
 
