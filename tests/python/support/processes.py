@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import warpload
@@ -43,6 +45,16 @@ def open_descriptors() -> dict[str, str]:
 
 def thread_count() -> int:
     return len(os.listdir("/proc/self/task"))
+
+
+def falls_to(count: Callable[[], int], expected: int) -> bool:
+    """Tell whether the count is at most that within ten seconds: threads that were told to end need a moment."""
+    deadline = time.monotonic() + 10
+    while count() > expected:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def mapped_files() -> str:
