@@ -51,7 +51,7 @@ sanitize: $(VENV)/.tests googletest
 
 define build
 $(call configure,.,$(1)) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWARPLOAD_PYTHON=OFF -DWARPLOAD_TESTS=ON \
-	-DWARPLOAD_BENCHMARKS=ON -DWARPLOAD_SANITIZE=$(2) >build.log 2>&1 || { cat build.log; exit 1; }
+	-DWARPLOAD_BENCHMARKS=ON -DWARPLOAD_WERROR=ON -DWARPLOAD_SANITIZE=$(2) >build.log 2>&1 || { cat build.log; exit 1; }
 $(BIN)/cmake --build $(1) --parallel $(JOBS)
 endef
 

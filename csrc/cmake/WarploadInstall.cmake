@@ -17,6 +17,11 @@ function(warpload_install)
     install(EXPORT warpload-${kind} NAMESPACE warpload:: DESTINATION "${package}")
   endforeach()
 
+  # A program in C that links to the static library needs the C++ runtime that this compiler links to by itself.
+  set(WARPLOAD_CXX_RUNTIME ${CMAKE_CXX_IMPLICIT_LINK_LIBRARIES})
+  list(FILTER WARPLOAD_CXX_RUNTIME INCLUDE REGEX "^(stdc[+][+]|c[+][+]|c[+][+]abi|m)$")
+  list(REMOVE_DUPLICATES WARPLOAD_CXX_RUNTIME)
+
   set(built "${PROJECT_BINARY_DIR}/package")
   configure_package_config_file("${PROJECT_SOURCE_DIR}/csrc/cmake/warploadConfig.cmake.in" "${built}/warploadConfig.cmake"
     INSTALL_DESTINATION "${package}" NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
@@ -40,11 +45,7 @@ function(warpload_install_pkg_config file)
       set(PC_${kind} "\${prefix}/${PC_${kind}}")
     endif()
   endforeach()
-  # A program in C that links to the static library needs the C++ runtime that this compiler links to by itself.
-  set(runtime ${CMAKE_CXX_IMPLICIT_LINK_LIBRARIES})
-  list(FILTER runtime INCLUDE REGEX "^(stdc[+][+]|c[+][+]|c[+][+]abi|m)$")
-  list(REMOVE_DUPLICATES runtime)
-  list(TRANSFORM runtime PREPEND "-l")
+  list(TRANSFORM WARPLOAD_CXX_RUNTIME PREPEND "-l" OUTPUT_VARIABLE runtime)
   list(JOIN runtime " " PC_RUNTIME)
   configure_file("${PROJECT_SOURCE_DIR}/csrc/cmake/warpload.pc.in" "${file}" @ONLY)
   install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

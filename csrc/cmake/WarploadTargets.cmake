@@ -2,7 +2,7 @@
 
 function(warpload_configure target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor)
-  if(warpload_IS_TOP_LEVEL)  # in somebody else's build a warning of their compiler must not be the end of it
+  if(WARPLOAD_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
   if(WARPLOAD_FUZZ)
