@@ -8,11 +8,6 @@
 #include "warpload/error.hpp"
 
 namespace warpload {
-namespace {
-
-constexpr std::uint64_t kAlignment = 256;
-
-}  // namespace
 
 struct Arena::State {
   std::byte* begin;
@@ -20,13 +15,21 @@ struct Arena::State {
   Device device;
   std::shared_ptr<void> owner;
   std::mutex mutex = {};
-  std::uint64_t taken = 0;  // a multiple of kAlignment, or all
+  std::uint64_t taken = 0;  // a multiple of kTensorAlignment, or all
+
+  // Where the memory behind such a part begins.
+  [[nodiscard]] std::uint64_t end_of(std::uint64_t offset, std::uint64_t part) const noexcept {
+    const std::uint64_t padding = (kTensorAlignment - part % kTensorAlignment) % kTensorAlignment;
+    const std::uint64_t end = offset + part;
+    return end + std::min(padding, bytes - end);
+  }
 };
 
 Arena::Arena(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
 
 Arena Arena::adopt(void* pointer, std::uint64_t bytes, const Device& device, std::shared_ptr<void> owner) {
-  if (pointer == nullptr || reinterpret_cast<std::uintptr_t>(pointer) % kAlignment != 0) {
+  const bool missing = pointer == nullptr && bytes != 0;
+  if (missing || reinterpret_cast<std::uintptr_t>(pointer) % kTensorAlignment != 0) {
     throw InvalidArgumentError(
         {.reason = "the memory of an arena does not begin at a multiple of 256 bytes",
          .cure = "allocate it with std::aligned_alloc(256, ...), or by the GPU's own allocator"});
@@ -52,9 +55,16 @@ std::byte* Arena::take(std::uint64_t bytes) const {
                             .cure = "arena_bytes tells how large it has to be"});
   }
   std::byte* const begin = state_->begin + state_->taken;
-  const std::uint64_t padding = (kAlignment - bytes % kAlignment) % kAlignment;
-  state_->taken += bytes + std::min(padding, left - bytes);
+  state_->taken = state_->end_of(state_->taken, bytes);
   return begin;
+}
+
+bool Arena::give_back(const std::byte* begin, std::uint64_t bytes) const noexcept {
+  const std::lock_guard lock(state_->mutex);
+  const auto offset = static_cast<std::uint64_t>(begin - state_->begin);
+  if (state_->end_of(offset, bytes) != state_->taken) return false;
+  state_->taken = offset;
+  return true;
 }
 
 }  // namespace warpload

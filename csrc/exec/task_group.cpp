@@ -50,7 +50,8 @@ void TaskGroup::execute(const std::function<void()>& task) noexcept {
 
 void TaskGroup::leave(std::size_t tasks) noexcept {
   std::unique_lock lock(mutex_);
-  if (pending_ == tasks && std::exchange(unsettled_, false) && at_end_) {
+  // Again where another task has begun and ended meanwhile.
+  while (pending_ == tasks && std::exchange(unsettled_, false) && at_end_) {
     lock.unlock();
     note_error(catch_all(at_end_));
     lock.lock();

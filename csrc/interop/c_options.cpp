@@ -154,6 +154,7 @@ LoadRequest read_load_options(const warpload_load_options* options, const Checkp
   request.segment = segment_options(given, checkpoint);
   const warpload_memory& memory = given.memory;
   if (memory.data == nullptr && memory.bytes == 0 && memory.release == nullptr) return request;
+  if (memory.data == nullptr) refuse("memory has no address");
   request.memory = owned_by_this_process(new LentMemory(memory));
   request.segment.arena = Arena::adopt(memory.data, memory.bytes, device, request.memory);
   return request;

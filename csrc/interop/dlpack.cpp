@@ -66,7 +66,11 @@ std::uint8_t type_code(DType dtype) noexcept {
 
 std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> strides(shape.size(), 1);
-  for (std::size_t axis = shape.size(); axis-- > 1;) strides[axis - 1] = strides[axis] * shape[axis];
+  for (std::size_t axis = shape.size(); axis-- > 1;) {
+    // Of an empty tensor the extents may be any, and their product may wrap; nobody goes by its strides.
+    strides[axis - 1] =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(strides[axis]) * static_cast<std::uint64_t>(shape[axis]));
+  }
   return strides;
 }
 

@@ -78,13 +78,20 @@ std::size_t LoadHandle::segment_count() const noexcept { return state_->plan.seg
 
 TensorList LoadHandle::tensors(std::size_t segment) const {
   check_segment(segment, segment_count());
+  const std::lock_guard lock(state_->tensors_mutex);
   return state_->tensors[segment];
 }
 
 LoadResult LoadHandle::get() const {
   wait();
   rethrow_if_failed();
+  const std::lock_guard lock(state_->tensors_mutex);
   return LoadResult(state_->tensors);
+}
+
+TensorList LoadResult::tensors(std::size_t segment) const {
+  check_segment(segment, segments_.size());
+  return segments_[segment];
 }
 
 }  // namespace warpload

@@ -18,6 +18,23 @@ constexpr unsigned kMostStreams = 4;
 // What a read past the page cache may bring along at either end of a slot's bytes.
 constexpr std::uint64_t kBlockRoom = 2 * 4096;
 
+Device device_of(const SegmentOptions& options, const Device& device) {
+  if (!options.arena) return options.device.value_or(device);
+  if (options.device && options.device->id() != options.arena->device().id()) {
+    throw InvalidArgumentError({.reason = "the arena is on " + options.arena->device().name() + ", the request names " +
+                                          options.device->name()});
+  }
+  return options.arena->device();
+}
+
+// How a request is to be filled, as long as the host casts.
+Delivery delivery_of(bool in_arena, const Device& device) {
+  const std::uint64_t own_alignment = device.through_slots() ? kDeviceSegmentAlignment : kSegmentAlignment;
+  return {.through_slots = device.through_slots(),
+          .may_map = !in_arena,
+          .segment_alignment = in_arena ? kTensorAlignment : own_alignment};
+}
+
 class Setup {
  public:
   Setup(LoaderResources& resources, std::span<const SegmentRequest> requests)
@@ -41,7 +58,7 @@ class Setup {
   void plan(bool device_casts) {
     std::vector<Delivery> deliveries;
     for (std::size_t index = 0; index < requests_.size(); ++index) {
-      Delivery delivery = delivery_of(requests_[index].options, devices_[index]);
+      Delivery delivery = delivery_of(requests_[index].options.arena.has_value(), devices_[index]);
       if (delivery.through_slots && device_casts) {
         delivery.device_casts = [this, backend = devices_[index].backend()](DType source, DType destination) {
           return resources_.cast_sites().on_device(backend, *resources_.pinned_pool(*backend), source, destination);
@@ -75,8 +92,7 @@ class Setup {
       const std::uint64_t bytes = setup_.plan.segments[index].arena_bytes;
       if (bytes == 0) continue;
       if (const auto& arena = requests_[index].options.arena) {
-        setup_.segments[index] =
-            std::make_shared<AdoptedSegment>(arena->take(bytes), bytes, std::make_shared<Arena>(*arena));
+        setup_.segments[index] = setup_.arena_parts.take(*arena, bytes);
       } else {
         sizes.push_back({.segment = index, .bytes = bytes, .device = devices_[index].id()});
       }
@@ -159,20 +175,24 @@ class Setup {
 
 }  // namespace
 
-Device device_of(const SegmentOptions& options, const Device& device) {
-  if (!options.arena) return options.device.value_or(device);
-  if (options.device && options.device->id() != options.arena->device().id()) {
-    throw InvalidArgumentError({.reason = "the arena is on " + options.arena->device().name() + ", the request names " +
-                                          options.device->name()});
-  }
-  return options.arena->device();
+ArenaParts::~ArenaParts() {
+  for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) part->arena.give_back(part->begin, part->bytes);
 }
 
-Delivery delivery_of(const SegmentOptions& options, const Device& device) {
-  const std::uint64_t own_alignment = device.through_slots() ? kDeviceSegmentAlignment : kSegmentAlignment;
-  return {.through_slots = device.through_slots(),
-          .may_map = !options.arena,
-          .segment_alignment = options.arena ? kTensorAlignment : own_alignment};
+std::shared_ptr<Segment> ArenaParts::take(const Arena& arena, std::uint64_t bytes) {
+  parts_.reserve(parts_.size() + 1);
+  auto owner = std::make_shared<Arena>(arena);
+  std::byte* const begin = arena.take(bytes);
+  parts_.push_back({arena, begin, bytes});
+  return std::make_shared<AdoptedSegment>(begin, bytes, std::move(owner));
+}
+
+std::uint64_t arena_bytes_of(std::span<const SegmentRequest> requests, const Device& device) {
+  std::vector<Delivery> deliveries;
+  for (const SegmentRequest& request : requests) {
+    deliveries.push_back(delivery_of(true, device_of(request.options, device)));
+  }
+  return make_load_plan(requests, {}, deliveries).arena_bytes;
 }
 
 LoadSetup set_up_load(LoaderResources& resources, std::span<const SegmentRequest> requests,

@@ -72,6 +72,7 @@ LoadHandle::State::State(std::shared_ptr<LoaderResources> shared, const std::vec
     runs_left[index].store(plan.segments[index].run_count, std::memory_order_relaxed);
   }
   make_tensors();
+  setup.arena_parts.keep();
 }
 
 void LoadHandle::State::make_tensors() {
@@ -225,8 +226,12 @@ void LoadHandle::State::drop_segment(std::size_t segment) {
   }
   if (group.stopping()) group.wait();
   if (lane_of[segment] != nullptr) lane_of[segment]->drain();
-  tensors[segment] = {};
-  segments[segment].reset();
+  // What goes is destroyed outside the lock: it may be memory of the caller's.
+  TensorList given_up;
+  std::shared_ptr<Segment> memory;
+  const std::lock_guard lock(tensors_mutex);
+  std::swap(tensors[segment], given_up);
+  std::swap(segments[segment], memory);
 }
 
 void LoadHandle::State::notify_segments() const {

@@ -51,7 +51,8 @@ struct LoadHandle::State {
   std::vector<Checkpoint::Ptr> checkpoints;  // by segment
   LoadPlan plan;
   std::vector<std::shared_ptr<Segment>> segments;
-  std::vector<TensorList> tensors;  // by segment
+  mutable std::mutex tensors_mutex;  // tensors and segments go when a segment is dropped
+  std::vector<TensorList> tensors;   // by segment
   std::vector<std::unique_ptr<DeviceLane>> lanes;
   std::vector<DeviceLane*> lane_of;  // by segment; null on the host
 

@@ -26,25 +26,18 @@ Loader::~Loader() = default;
 
 unsigned Loader::threads() const noexcept { return state_->resources->options().threads; }
 
-LoadHandle Loader::start(Checkpoint::Ptr checkpoint, SegmentOptions options) const {
-  return start(std::vector<SegmentRequest>{{std::move(checkpoint), std::move(options)}});
-}
-
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {
   auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, allocate);
   state->start();
   return LoadHandle(std::move(state));
 }
 
-std::uint64_t Loader::arena_bytes(Checkpoint::Ptr checkpoint, SegmentOptions options) const {
-  const Device device = device_of(options, state_->resources->options().device);
-  const Delivery delivery{
-      .through_slots = device.through_slots(), .may_map = false, .segment_alignment = kTensorAlignment};
-  const SegmentRequest request{std::move(checkpoint), std::move(options)};
-  return make_load_plan({&request, 1}, {}, {&delivery, 1}).arena_bytes;
+std::uint64_t Loader::arena_bytes(const std::vector<SegmentRequest>& requests) const {
+  return arena_bytes_of(requests, state_->resources->options().device);
 }
 
 void Loader::prepare(const Device& device, std::uint64_t bytes) const {
+  if (!device.through_slots()) return;
   LoaderResources& resources = *state_->resources;
   const LoaderOptions& options = resources.options();
   const std::uint64_t wanted = std::min(bytes, options.pinned_bytes);

@@ -22,9 +22,9 @@ TensorList::TensorList(std::vector<Tensor> tensors)
 
 std::size_t TensorList::size() const noexcept { return table_ ? table_->tensors.size() : 0; }
 
-const Tensor& TensorList::operator[](std::size_t position) const noexcept { return table_->tensors[position]; }
+const Tensor& TensorList::operator[](std::size_t position) const& noexcept { return table_->tensors[position]; }
 
-const Tensor* TensorList::find(std::string_view name) const {
+const Tensor* TensorList::find(std::string_view name) const& {
   if (!table_) return nullptr;
   std::call_once(table_->indexed, [this] {
     table_->by_name.reserve(table_->tensors.size());
@@ -34,7 +34,7 @@ const Tensor* TensorList::find(std::string_view name) const {
   return found == table_->by_name.end() ? nullptr : found->second;
 }
 
-const Tensor& TensorList::at(std::string_view name) const {
+const Tensor& TensorList::at(std::string_view name) const& {
   if (const Tensor* tensor = find(name)) return *tensor;
   throw InvalidArgumentError({.reason = "there is no such tensor", .tensor = std::string(name)});
 }

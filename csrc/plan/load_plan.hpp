@@ -30,7 +30,6 @@
 
 namespace warpload {
 
-inline constexpr std::uint64_t kTensorAlignment = 256;
 inline constexpr std::uint64_t kSegmentAlignment = std::uint64_t{2} << 20;  // a huge page
 inline constexpr std::uint64_t kDeviceSegmentAlignment = 512;               // to which torch's allocator rounds as well
 

@@ -53,6 +53,23 @@ TEST(ArenaTest, MemoryThatIsNotAlignedOrNotThereIsRefused) {
   EXPECT_THROW(static_cast<void>(Arena::adopt(nullptr, 1000, Device::host())), InvalidArgumentError);
 }
 
+TEST(ArenaTest, NoMemoryAtAllIsAnArenaOfNothing) {
+  const Arena arena = Arena::adopt(nullptr, 0, Device::host());
+  EXPECT_THROW(static_cast<void>(arena.take(1)), OutOfMemoryError);
+}
+
+TEST(ArenaTest, OnlyWhatWasTakenLastIsGivenBack) {
+  Memory memory;
+  const Arena arena = Arena::adopt(memory.bytes.data(), 1000, Device::host());
+  std::byte* const first = arena.take(300);
+  std::byte* const second = arena.take(488);
+  EXPECT_FALSE(arena.give_back(first, 300));
+  EXPECT_TRUE(arena.give_back(second, 488));
+  EXPECT_EQ(arena.bytes_taken(), 512U);
+  EXPECT_TRUE(arena.give_back(first, 300));
+  EXPECT_EQ(arena.bytes_taken(), 0U);
+}
+
 TEST(ArenaTest, CopiesShareWhatIsTaken) {
   Memory memory;
   const Arena arena = Arena::adopt(memory.bytes.data(), memory.bytes.size(), Device::host());
@@ -108,6 +125,19 @@ TEST(HostArenaLoadTest, ArenaThatIsTooSmallIsRefusedBeforeAnythingIsRead) {
   EXPECT_NE(error.what(), std::string());
   EXPECT_EQ(source->read_count(), reads);
   EXPECT_EQ(arena.bytes_taken(), 0U);
+}
+
+TEST(HostArenaLoadTest, LoadThatCannotStartGivesBackWhatItTook) {
+  Memory memory;
+  const Loader loader;
+  const Arena arena = Arena::adopt(memory.bytes.data(), 512, Device::host());
+  const SegmentRequest large{checkpoint_of({{"a", "U8", {300}, std::string(300, 'a')}}), {.arena = arena}};
+  const SegmentRequest small{checkpoint_of({{"b", "U8", {1}, "b"}}), {.arena = arena}};
+  EXPECT_EQ(loader.arena_bytes({large, small}), 768U);
+  EXPECT_THROW(static_cast<void>(loader.start({large, small})), OutOfMemoryError);
+  EXPECT_EQ(arena.bytes_taken(), 0U);
+  EXPECT_EQ(bytes_of(loader.start({small}).get().tensors()[0], Device::host()), "b");
+  EXPECT_EQ(arena.bytes_taken(), 256U);
 }
 
 TEST(HostArenaLoadTest, OwnerGoesWithTheArenaAndTheLastTensor) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cpp/support/backends.hpp"
@@ -307,6 +308,20 @@ TEST_P(DeviceLoadTest, SegmentThatIsDroppedIsNotReadFurtherAndTheOthersArrive) {
   EXPECT_LT(source->read_count(), 20U);  // the whole would be some twenty runs and the header
   EXPECT_TRUE(load.tensors(1).empty());
   EXPECT_TRUE(bytes_of(load.get().tensors()[5], device) == f32_pattern(700'003));
+}
+
+TEST_P(DeviceLoadTest, SegmentsMayBeDroppedWhileOtherThreadsAskForTheResult) {
+  const Device device = open_device(GetParam());
+  const Loader loader(small_slots(2));
+  const auto load =
+      loader.start({{checkpoint_of(assorted()), {.device = device}}, {checkpoint_of(assorted()), {.device = device}}});
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 2; ++thread) {
+    threads.emplace_back([&] { load.drop_segment(1); });
+    threads.emplace_back([&] { EXPECT_TRUE(bytes_of(load.get().tensors()[5], device) == f32_pattern(700'003)); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(load.tensors(1).empty());
 }
 
 TEST_P(DeviceLoadTest, LoadsRunSideBySideOnOneLoader) {

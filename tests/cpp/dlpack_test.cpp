@@ -87,6 +87,10 @@ TEST(DlpackTest, ScalarsAndEmptyTensorsAreExported) {
   EXPECT_EQ(empty.tensor.data, nullptr);
   EXPECT_EQ(empty.tensor.shape[1], 3);
   empty.deleter(&empty);
+  constexpr std::uint64_t kHuge = std::uint64_t{1} << 40;
+  auto& wide = opened(to_dlpack_versioned(Tensor("wide", DType::f32, {0, kHuge, kHuge}, nullptr, 0)));
+  EXPECT_EQ(wide.tensor.strides[2], 1);
+  wide.deleter(&wide);
 }
 
 TEST(DlpackTest, MemoryLivesUntilTheDeleterIsCalled) {

@@ -70,6 +70,20 @@ TEST(LoaderTest, CastTensorsHoldTheCastBytesWhateverTheThreads) {
   }
 }
 
+TEST(LoaderTest, BracesAroundACheckpointAreARequestAndNeverANullPointer) {
+  const auto checkpoint =
+      Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"a", "U8", {4}, "abcd"}}))});
+  const Loader loader;
+  EXPECT_EQ(bytes_of(loader.start({{checkpoint}}).get().tensors()[0]), "abcd");
+  EXPECT_EQ(bytes_of(loader.start({{checkpoint, {}}}).get().tensors()[0]), "abcd");
+  EXPECT_EQ(bytes_of(loader.start(std::const_pointer_cast<Checkpoint>(checkpoint)).get().tensors()[0]), "abcd");
+}
+
+TEST(LoaderTest, SegmentThatDoesNotExistIsRefused) {
+  const LoadResult result = Loader().start(std::vector<SegmentRequest>{}).get();
+  EXPECT_THROW(static_cast<void>(result.tensors()), InvalidArgumentError);
+}
+
 TEST(LoaderTest, EveryRequestGetsASegmentOfItsOwn) {
   const auto first =
       Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file({{"a", "U8", {4}, "abcd"}}))});

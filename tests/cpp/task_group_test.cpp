@@ -173,6 +173,26 @@ TEST(TaskGroupTest, AtEndRunsWhenTheTasksThatAreLeftAreDropped) {
   release.count_down();
 }
 
+TEST(TaskGroupTest, AtEndRunsAgainForTasksThatCameMeanwhile) {
+  ThreadPool pool(2);
+  std::atomic<int> ends = 0;
+  std::latch at_end(1);
+  std::latch go_on(1);
+  TaskGroup group(pool, [&] {
+    if (++ends > 1) return;
+    at_end.count_down();
+    go_on.wait();
+  });
+  group.run([] {});
+  at_end.wait();
+  std::latch second_is_over(1);
+  group.run([&] { second_is_over.count_down(); });
+  second_is_over.wait();
+  go_on.count_down();
+  group.wait();
+  EXPECT_EQ(ends, 2);
+}
+
 TEST(TaskGroupTest, AtEndIsLeftOutWhereNoTaskBegan) {
   ThreadPool pool(1);
   TaskGroup busy(pool);

@@ -67,6 +67,14 @@ TEST(TensorListTest, CopiesShareTheTensorsWhichGoWithTheLastOfThem) {
   EXPECT_TRUE(memory.expired());
 }
 
+TEST(TensorListTest, TensorOfAListThatGoesIsACopyThatKeepsItsMemory) {
+  const auto make = [] { return TensorList({named("a"), named("b")}); };
+  const Tensor& first = make()[0];
+  const Tensor& second = make().at("b");
+  EXPECT_EQ(first.name(), "a");
+  EXPECT_EQ(*second.data(), std::byte{});
+}
+
 TEST(TensorListTest, BecomesAMapByName) {
   const TensorList list({named("b", 2), named("a", 1)});
   const std::map<std::string, Tensor> by_name(list.begin(), list.end());

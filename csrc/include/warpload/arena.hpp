@@ -11,6 +11,9 @@
 
 namespace warpload {
 
+/// Bytes to which every tensor in an arena is aligned: smaller alignments cost kernels their fast paths.
+inline constexpr std::uint64_t kTensorAlignment = 256;
+
 /// A piece of a device's memory that the caller brought. Loads take their segments from it, one behind the other:
 ///
 ///     | segment of the first load | segment of the second | ... free ... |
@@ -28,7 +31,7 @@ class WARPLOAD_API Arena {
   /// runtime allocated). Loads to the host are written there directly, without slots.
   ///
   /// @param owner dropped, on whatever thread, when neither an arena nor a tensor needs the memory any more.
-  /// @throws InvalidArgumentError when `pointer` is null or no multiple of 256.
+  /// @throws InvalidArgumentError when `pointer` is no multiple of 256, or null although `bytes` is not 0.
   [[nodiscard]] static Arena adopt(void* pointer, std::uint64_t bytes, const Device& device,
                                    std::shared_ptr<void> owner = {});
 
@@ -41,11 +44,14 @@ class WARPLOAD_API Arena {
   /// How much of it has been taken, padding included.
   [[nodiscard]] std::uint64_t bytes_taken() const noexcept;
 
-  /// Takes the next `bytes`, beginning at a multiple of 256. Loader::start does so for each segment; what a load took
-  /// that then failed is not given back.
+  /// Takes the next `bytes`, beginning at a multiple of 256. Loader::start does so for each segment.
   ///
   /// @throws OutOfMemoryError with the sizes when that much is not left; nothing is taken then.
   [[nodiscard]] std::byte* take(std::uint64_t bytes) const;
+
+  /// Gives the `bytes` that were taken at `begin` back; false, and nothing happens, when more has been taken since.
+  /// Loader::start does so when it throws.
+  bool give_back(const std::byte* begin, std::uint64_t bytes) const noexcept;
 
  private:
   struct WARPLOAD_HIDDEN State;

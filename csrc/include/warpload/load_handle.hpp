@@ -34,8 +34,8 @@ class WARPLOAD_API LoadResult {
 
   /// The tensors of a segment; a load of one checkpoint has only the first.
   ///
-  /// @throws std::out_of_range when there is no such segment.
-  [[nodiscard]] TensorList tensors(std::size_t segment = 0) const { return segments_.at(segment); }
+  /// @throws InvalidArgumentError when there is no such segment.
+  [[nodiscard]] TensorList tensors(std::size_t segment = 0) const;
 
  private:
   std::vector<TensorList> segments_;
@@ -88,15 +88,14 @@ class WARPLOAD_API LoadHandle {
   [[nodiscard]] LoadProgress progress() const noexcept;
 
   /// Gives a segment up: what has not been read is skipped, and its memory goes with the last tensor that the caller
-  /// still holds. Waits for what is being copied. tensors() of it is empty afterwards; no other thread may be using
-  /// that.
+  /// still holds. Waits for what is being copied. tensors() of it is empty afterwards.
   ///
   /// @throws DeviceError when a copy failed.
   /// @throws InvalidArgumentError when there is no such segment.
   void drop_segment(std::size_t segment) const;
 
-  /// Asks the workers to stop; get() then throws CancelledError, unless the load had ended before. Does not wait: a
-  /// worker finishes the read that it is in.
+  /// Asks the workers to stop; get() then throws CancelledError, unless the load had ended before. Does not wait for
+  /// the workers, which finish the reads that they are in; at the most for copies to a device that are queued already.
   void cancel() noexcept;
 
   /// Cancels the load when it has not ended by then; get() then throws CancelledError that says so. A time that has
@@ -119,7 +118,8 @@ class WARPLOAD_API LoadHandle {
 
   /// Waits, then returns the tensors of all segments, or throws the first error of a worker. May be called again.
   ///
-  /// @throws IoError naming file, tensor and range; DeviceError; OutOfMemoryError; CancelledError.
+  /// @throws IoError naming file, tensor and range; DeviceError; OutOfMemoryError; CancelledError; what a ByteSource of
+  ///         the caller's own throws, as it is.
   [[nodiscard]] LoadResult get() const;
 
  private:

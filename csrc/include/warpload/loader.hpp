@@ -2,9 +2,11 @@
 /// From checkpoints to tensors: one arena, a worker pool, a handle to wait on.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "warpload/export.h"
@@ -34,26 +36,38 @@ class WARPLOAD_API Loader {
   /// How many workers there are.
   [[nodiscard]] unsigned threads() const noexcept;
 
-  /// Plans the load of one checkpoint, reserves its memory and starts filling it; returns before the bytes are there.
-  ///
-  /// @throws InvalidArgumentError for options that make no sense, or a cast that is not supported.
-  /// @throws OutOfMemoryError with the sizes when the memory is not there. Nothing is reserved then.
-  /// @throws DeviceError when a device refuses; IoError when a file has shrunk. Likewise.
-  [[nodiscard]] LoadHandle start(Checkpoint::Ptr checkpoint, SegmentOptions options = {}) const;
-
-  /// The same for several checkpoints in one plan: all of them get their memory or none does, and they are filled in
-  /// the order given.
+  /// Plans the loads of several checkpoints as one, reserves their memory and starts filling it in the order given;
+  /// returns before the bytes are there.
   ///
   /// @param allocate brings memory for those segments that have no arena; without it the device's driver does.
+  /// @throws InvalidArgumentError for options that make no sense, or a cast that is not supported.
+  /// @throws OutOfMemoryError with the sizes when the memory is not there.
+  /// @throws DeviceError when a device refuses; IoError when a file has shrunk.
+  ///
+  /// What a filter or `allocate` throws passes through. Whatever is thrown, nothing is reserved then.
   [[nodiscard]] LoadHandle start(const std::vector<SegmentRequest>& requests,
                                  const SegmentAllocator& allocate = {}) const;
 
-  /// Bytes of an arena (see SegmentOptions::arena) that such a load takes; `options.arena` need not be there yet.
-  /// Throws the InvalidArgumentErrors that start would throw.
-  [[nodiscard]] std::uint64_t arena_bytes(Checkpoint::Ptr checkpoint, SegmentOptions options = {}) const;
+  /// The same for one checkpoint.
+  template <
+      std::convertible_to<Checkpoint::Ptr> Pointer>  // a template, lest `{checkpoint, {}}` make a pointer of a pair
+  [[nodiscard]] LoadHandle start(Pointer checkpoint, SegmentOptions options = {}) const {
+    return start(std::vector<SegmentRequest>{{std::move(checkpoint), std::move(options)}});
+  }
+
+  /// Bytes of an arena (see SegmentOptions::arena) that such a load takes; the requests need not have one yet.
+  ///
+  /// @throws InvalidArgumentError, OutOfMemoryError as start would, for requests and sizes that make no sense.
+  [[nodiscard]] std::uint64_t arena_bytes(const std::vector<SegmentRequest>& requests) const;
+
+  /// The same for one checkpoint.
+  template <std::convertible_to<Checkpoint::Ptr> Pointer>
+  [[nodiscard]] std::uint64_t arena_bytes(Pointer checkpoint, SegmentOptions options = {}) const {
+    return arena_bytes(std::vector<SegmentRequest>{{std::move(checkpoint), std::move(options)}});
+  }
 
   /// Opens the device and pins slots for loads of up to `bytes`, on the workers, and does not wait for it. A failure
-  /// shows when a load needs what failed.
+  /// shows when a load needs what failed. Nothing for Device::host().
   void prepare(const Device& device, std::uint64_t bytes) const;
 
   /// Unpins and frees the slots that no load uses; returns their bytes.

@@ -25,7 +25,7 @@ namespace warpload {
 class WARPLOAD_API TensorList {
  public:
   class Iterator;
-  /// What iterating gives: the name and the tensor.
+  /// What iterating gives: the name and the tensor, as references into the list.
   using value_type = std::pair<const std::string&, const Tensor&>;
   /// The only iterator there is: nothing can be changed.
   using const_iterator = Iterator;
@@ -42,16 +42,19 @@ class WARPLOAD_API TensorList {
   /// True when there are none.
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-  /// The tensor at that position, which has to be below size().
-  [[nodiscard]] const Tensor& operator[](std::size_t position) const noexcept;
+  /// The tensor at that position, which has to be below size(). Of a list that is about to go, a copy.
+  [[nodiscard]] const Tensor& operator[](std::size_t position) const& noexcept;
+  [[nodiscard]] Tensor operator[](std::size_t position) && { return std::as_const(*this)[position]; }  ///< Likewise.
 
-  /// The tensor of that name, or nullptr. The first call makes an index.
-  [[nodiscard]] const Tensor* find(std::string_view name) const;
+  /// The tensor of that name, or nullptr. The first call makes an index. Not of a list that is about to go.
+  [[nodiscard]] const Tensor* find(std::string_view name) const&;
+  const Tensor* find(std::string_view name) && = delete;  ///< The pointer would lead nowhere.
 
-  /// The tensor of that name.
+  /// The tensor of that name. Of a list that is about to go, a copy.
   ///
   /// @throws InvalidArgumentError when there is none.
-  [[nodiscard]] const Tensor& at(std::string_view name) const;
+  [[nodiscard]] const Tensor& at(std::string_view name) const&;
+  [[nodiscard]] Tensor at(std::string_view name) && { return std::as_const(*this).at(name); }  ///< Likewise.
 
   /// The first tensor, with its name.
   [[nodiscard]] Iterator begin() const noexcept;

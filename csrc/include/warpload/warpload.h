@@ -276,7 +276,7 @@ typedef struct warpload_tensor_dtype {
 /// export of its tensors are gone, and then calls `release`; one that could not be started does not, and the memory
 /// remains the caller's.
 typedef struct warpload_memory {
-  void* data;                ///< A multiple of 256. Null (with 0 bytes): the load allocates.
+  void* data;                ///< A multiple of 256. Null, with 0 bytes and no `release`: the load allocates.
   uint64_t bytes;            ///< At least what warpload_arena_bytes says.
   warpload_release release;  ///< Called at the end; null where the caller knows when that is.
   void* release_data;        ///< Passed to `release`.
@@ -331,7 +331,9 @@ WARPLOAD_API warpload_status warpload_arena_bytes(const warpload_loader* loader,
 /// @param options null loads everything as it is.
 /// @param out the new load.
 /// @param error see above.
-/// @return WARPLOAD_OUT_OF_MEMORY when the memory is not there; WARPLOAD_DEVICE when the GPU refuses;
+/// @return WARPLOAD_OUT_OF_MEMORY when the memory is not there; WARPLOAD_DEVICE when the GPU refuses; WARPLOAD_IO when
+/// a
+///         file has shrunk;
 ///         WARPLOAD_INVALID_ARGUMENT for a name that the checkpoint lacks, a cast that is not supported (from F16,
 ///         BF16, F32, F64, F8_E4M3 and F8_E5M2 to F16, BF16, F32 and F64 are), or options that make no sense.
 WARPLOAD_API warpload_status warpload_load_start(const warpload_loader* loader, const warpload_checkpoint* checkpoint,
