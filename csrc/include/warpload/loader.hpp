@@ -48,9 +48,8 @@ class WARPLOAD_API Loader {
   [[nodiscard]] LoadHandle start(const std::vector<SegmentRequest>& requests,
                                  const SegmentAllocator& allocate = {}) const;
 
-  /// The same for one checkpoint.
-  template <
-      std::convertible_to<Checkpoint::Ptr> Pointer>  // a template, lest `{checkpoint, {}}` make a pointer of a pair
+  /// The same for one checkpoint. (A template, lest `{checkpoint, {}}` become a pointer made of the two.)
+  template <std::convertible_to<Checkpoint::Ptr> Pointer>
   [[nodiscard]] LoadHandle start(Pointer checkpoint, SegmentOptions options = {}) const {
     return start(std::vector<SegmentRequest>{{std::move(checkpoint), std::move(options)}});
   }
