@@ -26,6 +26,14 @@ Loader::~Loader() = default;
 
 unsigned Loader::threads() const noexcept { return state_->resources->options().threads; }
 
+LoadHandle Loader::start_one(Checkpoint::Ptr checkpoint, const SegmentOptions& options) const {
+  return start(std::vector<SegmentRequest>{{std::move(checkpoint), options}});
+}
+
+std::uint64_t Loader::arena_bytes_of_one(Checkpoint::Ptr checkpoint, const SegmentOptions& options) const {
+  return arena_bytes({{std::move(checkpoint), options}});
+}
+
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {
   auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, allocate);
   state->start();
