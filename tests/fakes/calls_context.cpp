@@ -66,11 +66,7 @@ void check_for_leftovers(Call& call, const std::shared_ptr<Context>& context) {
   check(count_of(state.streams, context), " live streams");
   check(count_of(state.events, context), " live events");
   check(count_of(state.modules, context), " loaded modules");
-  std::size_t queued = context->default_stream ? context->default_stream->operations.size() : 0;
-  for (const auto& stream : state.ended_streams) {
-    if (stream->context == context) queued += stream->operations.size();
-  }
-  check(queued, " operations that have not run");
+  check(operations_without_a_handle(state, *context), " operations that have not run");
 }
 
 }  // namespace

@@ -73,12 +73,19 @@ void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operati
   state.changed.notify_all();
 }
 
+std::size_t operations_without_a_handle(const State& state, const Context& context) {
+  std::size_t queued = context.default_stream ? context.default_stream->operations.size() : 0;
+  for (const auto& stream : state.ended_streams) {
+    if (stream->context.get() == &context) queued += stream->operations.size();
+  }
+  return queued;
+}
+
 bool is_idle(const State& state, const Context& context) {
-  const auto idle = [&](const std::shared_ptr<Stream>& stream) {
-    return !stream || stream->context.get() != &context || stream->operations.empty();
-  };
-  return idle(context.default_stream) && std::all_of(state.ended_streams.begin(), state.ended_streams.end(), idle) &&
-         std::all_of(state.streams.begin(), state.streams.end(), [&](const auto& entry) { return idle(entry.second); });
+  return operations_without_a_handle(state, context) == 0 &&
+         std::all_of(state.streams.begin(), state.streams.end(), [&](const auto& entry) {
+           return entry.second->context.get() != &context || entry.second->operations.empty();
+         });
 }
 
 Result wait_for_stream(State& state, Guard& guard, const std::shared_ptr<Stream>& stream) {

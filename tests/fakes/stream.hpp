@@ -14,6 +14,10 @@ std::shared_ptr<Stream> start_stream(State& state, const std::shared_ptr<Context
 // Queues an operation; what it uses counts as in use until it has run.
 void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operation> operation);
 
+// How much is queued in streams of the context that nobody holds a handle of: its default stream and those that were
+// destroyed.
+[[nodiscard]] std::size_t operations_without_a_handle(const State& state, const Context& context);
+
 // True when nothing is queued or executes in any stream of the context.
 [[nodiscard]] bool is_idle(const State& state, const Context& context);
 
