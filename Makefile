@@ -76,16 +76,19 @@ test-consumer: build-tests pkg-config
 consume = { $(call configure,$(1),$(2)) $(3) && $(BIN)/cmake --build $(2) --parallel $(JOBS); } >build.log 2>&1 \
 	|| { cat build.log; exit 1; }; $(call ctest,$(2)) || exit 1
 
+# Where this is Debian or the like, and root asks.
+apt-install = { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); }
+
 # The system's GoogleTest where there is one or where it can be installed; else CMake fetches a pinned release.
 googletest:
 	@echo '#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 \
-	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y libgtest-dev; } \
+	|| $(call apt-install,libgtest-dev) \
 	|| echo "GoogleTest will be fetched by CMake."
 
 # Without it the tests of how pkg-config finds warpload fail.
 pkg-config:
 	@command -v pkg-config >/dev/null \
-	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y pkg-config; } \
+	|| $(call apt-install,pkg-config) \
 	|| echo "pkg-config is missing and cannot be installed here."
 
 # ---- style ----------------------------------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ docs: doxygen
 
 doxygen:
 	@command -v doxygen >/dev/null \
-	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y doxygen; } \
+	|| $(call apt-install,doxygen) \
 	|| { echo "doxygen is missing and cannot be installed here."; exit 1; }
 
 # ---- environment ----------------------------------------------------------------------------------------------------
