@@ -12,30 +12,11 @@ import safetensors.torch
 import torch
 
 from support.compare import assert_same_tensor
-from support.tensors import random_tensor
+from support.tensors import FLOATING, OTHERS, random_tensor
 from warpload import _core
 
 LIBRARY = Path(_core.__file__).parent / "lib" / "libwarpload.so"
 CAPSULE_NAME = b"dltensor_versioned"  # has to outlive every capsule
-
-DTYPES = [
-    torch.float64,
-    torch.float32,
-    torch.float16,
-    torch.bfloat16,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.int8,
-    torch.uint8,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-    torch.bool,
-    torch.complex64,
-]
 
 
 class Exported:
@@ -100,7 +81,7 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", FLOATING + OTHERS, ids=str)
 def test_torch_takes_every_dtype_and_keeps_it_after_the_load_is_freed(
     dtype: torch.dtype, tmp_path: Path, library: ctypes.CDLL
 ) -> None:

@@ -13,9 +13,7 @@ import warpload
 from support.checkpoints import save_raw
 from support.compare import assert_same_tensor, assert_same_tensors
 from support.processes import run_python
-from support.tensors import OTHERS, SHAPES, mixed_tensors, random_tensor
-
-FLOATING = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+from support.tensors import FLOATING, OTHERS, SHAPES, mixed_tensors, random_tensor
 
 
 @pytest.mark.parametrize("dtype", FLOATING + OTHERS, ids=str)

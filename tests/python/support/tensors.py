@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+# Those between which the core casts, and that it casts from.
+FLOATING = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+
 # What torch has of the format's dtypes beside those that casts know.
 OTHERS = [
     torch.bool,
