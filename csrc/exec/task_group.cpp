@@ -31,8 +31,7 @@ void TaskGroup::run(std::function<void()> task) {
   try {
     pool_.submit(this, [this, task = std::move(task)] { execute(task); });
   } catch (...) {
-    const std::lock_guard lock(mutex_);
-    if (--pending_ == 0) drained_.notify_all();
+    leave(1);
     throw;
   }
 }

@@ -26,12 +26,15 @@ Loader::~Loader() = default;
 
 unsigned Loader::threads() const noexcept { return state_->resources->options().threads; }
 
-LoadHandle Loader::start_one(Checkpoint::Ptr checkpoint, const SegmentOptions& options) const {
-  return start(std::vector<SegmentRequest>{{std::move(checkpoint), options}});
+LoadHandle Loader::start_one(Checkpoint::Ptr checkpoint, SegmentOptions&& options) const {
+  std::vector<SegmentRequest> requests;  // filled afterwards: an initializer list would be copied
+  requests.push_back({std::move(checkpoint), std::move(options)});
+  return start(requests);
 }
 
-std::uint64_t Loader::arena_bytes_of_one(Checkpoint::Ptr checkpoint, const SegmentOptions& options) const {
-  return arena_bytes({{std::move(checkpoint), options}});
+std::uint64_t Loader::arena_bytes_of_one(Checkpoint::Ptr checkpoint, SegmentOptions&& options) const {
+  const SegmentRequest request{std::move(checkpoint), std::move(options)};
+  return arena_bytes_of({&request, 1}, state_->resources->options().device);
 }
 
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {

@@ -51,7 +51,7 @@ class WARPLOAD_API Loader {
   /// The same for one checkpoint. (A template, lest `{checkpoint, {}}` become a pointer made of the two.)
   template <std::convertible_to<Checkpoint::Ptr> Pointer>
   [[nodiscard]] LoadHandle start(Pointer checkpoint, SegmentOptions options = {}) const {
-    return start_one(std::move(checkpoint), options);
+    return start_one(std::move(checkpoint), std::move(options));
   }
 
   /// Bytes of an arena (see SegmentOptions::arena) that such a load takes; the requests need not have one yet.
@@ -62,7 +62,7 @@ class WARPLOAD_API Loader {
   /// The same for one checkpoint.
   template <std::convertible_to<Checkpoint::Ptr> Pointer>
   [[nodiscard]] std::uint64_t arena_bytes(Pointer checkpoint, SegmentOptions options = {}) const {
-    return arena_bytes_of_one(std::move(checkpoint), options);
+    return arena_bytes_of_one(std::move(checkpoint), std::move(options));
   }
 
   /// Opens the device and pins slots for loads of up to `bytes`, on the workers, and does not wait for it. A failure
@@ -81,8 +81,8 @@ class WARPLOAD_API Loader {
 
  private:
   // By reference: a move of all these members in the caller's code is more than some compilers' warnings understand.
-  [[nodiscard]] LoadHandle start_one(Checkpoint::Ptr checkpoint, const SegmentOptions& options) const;
-  [[nodiscard]] std::uint64_t arena_bytes_of_one(Checkpoint::Ptr checkpoint, const SegmentOptions& options) const;
+  [[nodiscard]] LoadHandle start_one(Checkpoint::Ptr checkpoint, SegmentOptions&& options) const;
+  [[nodiscard]] std::uint64_t arena_bytes_of_one(Checkpoint::Ptr checkpoint, SegmentOptions&& options) const;
 
   struct WARPLOAD_HIDDEN State;
   std::shared_ptr<State> state_;
