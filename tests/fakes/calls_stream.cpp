@@ -1,5 +1,6 @@
 // Calls about streams and events.
 #include "fakes/call.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -43,6 +44,7 @@ Result query(Call& call, EventHandle handle) {
   if (!event) return cuda::kInvalidHandle;
   if (event->context->broken != cuda::kSuccess) return event->context->broken;
   if (!event->last) return cuda::kSuccess;
+  if (call.state.options.model) return is_due(event->last->due) ? cuda::kSuccess : cuda::kNotReady;
   if (!event->last->complete) return cuda::kNotReady;
   event->last->edge.observe(call.guard);
   return cuda::kSuccess;
