@@ -191,7 +191,9 @@ void LoadHandle::State::deliver_directly(HostCopier& copier, const Batch& batch)
 void LoadHandle::State::deliver_through_slot(HostCopier& copier, const Batch& batch) {
   const std::size_t segment = plan.runs[batch.first_run].segment;
   DeviceLane& lane = *lane_of[segment];
+  LoadClock::Lap lap(clock);
   auto slot = lane.pool().acquire(lane.backend(), [this] { return stopping(); });
+  lap.end(LoadClock::Part::kWaitingForSlots);
   if (!slot) return;
   const std::optional<std::size_t> lead = copier.read_straight(plan, batch, *checkpoints[segment], slot->bytes());
   if (!lead) {
@@ -201,11 +203,13 @@ void LoadHandle::State::deliver_through_slot(HostCopier& copier, const Batch& ba
       copier.copy(plan, batch, index, *checkpoints[segment], slot->bytes().data());
     }
   }
+  lap.end(LoadClock::Part::kReading);
   try {
     lane.send(std::move(*slot), lead.value_or(0), plan, batch, segments[segment]->data());
   } catch (const DeviceError& error) {
     rethrow_with_tensor(error, *checkpoints[segment], plan.runs[batch.first_run]);
   }
+  lap.end(LoadClock::Part::kSending);
   arrived(batch.first_run, batch.run_count);
 }
 

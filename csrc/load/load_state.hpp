@@ -15,6 +15,7 @@
 #include "device/segment.hpp"
 #include "exec/task_group.hpp"
 #include "load/device_lane.hpp"
+#include "load/load_clock.hpp"
 #include "load/loader_resources.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/load_handle.hpp"
@@ -56,6 +57,7 @@ struct LoadHandle::State {
   std::vector<std::unique_ptr<DeviceLane>> lanes;
   std::vector<DeviceLane*> lane_of;  // by segment; null on the host
 
+  LoadClock clock;
   std::atomic<std::uint64_t> bytes_done = 0;
   std::atomic<std::size_t> next_batch = 0;
   std::atomic<std::chrono::steady_clock::time_point> deadline = std::chrono::steady_clock::time_point::max();
