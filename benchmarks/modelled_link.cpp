@@ -134,6 +134,7 @@ warpload::LoaderOptions loader_options(const Arguments& arguments) {
   set("--threads", options.threads, 1);
   set("--slot-mib", options.slot_bytes, std::uint64_t{1} << 20);
   set("--ring-mib", options.pinned_bytes, std::uint64_t{1} << 20);
+  set("--streams", options.copy_streams, 1);
   return options;
 }
 
