@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "fakes/capture.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -18,6 +19,7 @@ Call::Call(const char* name, Needs needs, About subject) : state(fake::state()),
   state.journal.push_back({name_, std::this_thread::get_id(), subject.handle, subject.bytes});
   refusal = injected(state.call_injections, name_);
   if (!refusal) refusal = refuse(needs);
+  if (!refusal) refusal = refuse_unsafe_call(state, name_);
 }
 
 std::optional<Result> Call::refuse(Needs needs) {
@@ -34,6 +36,12 @@ std::optional<Result> Call::refuse(Needs needs) {
 }
 
 std::shared_ptr<Stream> Call::stream(StreamHandle handle) {
+  auto found = find_stream(handle);
+  if (found) stream_refusal = refuse_stream(state, *context, handle == nullptr ? nullptr : found.get());
+  return stream_refusal ? nullptr : found;
+}
+
+std::shared_ptr<Stream> Call::find_stream(StreamHandle handle) {
   if (handle == nullptr) {
     if (!context->default_stream) context->default_stream = start_stream(state, context);
     return context->default_stream;

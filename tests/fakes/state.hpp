@@ -29,6 +29,7 @@ using cuda::ModuleHandle;
 using cuda::Result;
 using cuda::StreamHandle;
 
+struct Capture;
 struct Stream;
 
 // A device's primary context, from its first retain to its last release.
@@ -70,6 +71,8 @@ struct Function {
 struct Record {
   bool complete = false;
   Edge edge;
+  std::shared_ptr<Capture> capture = {};  // that it is part of: it never completes
+  Stream* recorded_in = nullptr;
 };
 
 struct Event : Resource {
@@ -90,6 +93,8 @@ struct Stream : Resource {
   std::uint64_t enqueued = 0;
   std::uint64_t finished = 0;
   bool ending = false;  // its thread ends when the queue is empty
+  bool non_blocking = true;
+  std::shared_ptr<Capture> capture = {};  // while it takes part in one
   Edge progress;
   std::thread thread;
 };
@@ -131,6 +136,8 @@ struct State {
   std::map<EventHandle, std::shared_ptr<Event>> events;
   std::map<ModuleHandle, std::shared_ptr<Module>> modules;
   std::map<FunctionHandle, Function> functions;
+  std::vector<std::shared_ptr<Capture>> captures;  // under way
+  std::map<std::thread::id, int> capture_modes;    // of threads that have changed theirs
 
   std::vector<FakeCall> journal;
   std::vector<std::string> faults;

@@ -5,6 +5,8 @@
 #include <thread>
 #include <utility>
 
+#include "fakes/capture.hpp"
+
 namespace warpload::testing::fake {
 namespace {
 
@@ -66,6 +68,7 @@ std::shared_ptr<Stream> start_stream(State& state, const std::shared_ptr<Context
 }
 
 void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operation> operation) {
+  if (is_captured(stream)) return;  // a part of a graph that nobody launches
   for (const auto& resource : operation->uses) ++resource->queued;
   operation->queued.publish(guard);
   stream.operations.push_back(std::move(operation));
