@@ -13,6 +13,18 @@ namespace {
 
 class FakeCudaCaptureTest : public FakeCudaFixture {
  protected:
+  static cuda::Result begin_capture(StreamHandle stream, CaptureMode mode) {
+    return cuStreamBeginCapture_v2(stream, static_cast<int>(mode));
+  }
+
+  // The graph is made where the capture was not broken, and only there.
+  static cuda::Result end_capture(StreamHandle stream) {
+    void* graph = nullptr;
+    const cuda::Result result = cuStreamEndCapture(stream, &graph);
+    EXPECT_EQ(graph != nullptr, result == cuda::kSuccess);
+    return result;
+  }
+
   // What an unsafe call gives this thread now.
   cuda::Result unsafe_call() {
     std::size_t free = 0;

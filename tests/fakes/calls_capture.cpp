@@ -83,14 +83,24 @@ Result cuStreamIsCapturing(StreamHandle handle, int* status) {
 
 namespace warpload::testing {
 
-cuda::Result begin_capture(cuda::StreamHandle stream, CaptureMode mode) {
-  return run_call("cuStreamBeginCapture_v2", Needs::kContext, about(stream),
-                  [&](Call& call) { return fake::begin(call, stream, mode); });
+Result cuStreamBeginCapture_v2(StreamHandle stream, int mode) {
+  return run_call("cuStreamBeginCapture_v2", Needs::kContext, about(stream), [&](Call& call) {
+    return mode < 0 || mode > 2 ? cuda::kInvalidValue : begin(call, stream, static_cast<CaptureMode>(mode));
+  });
 }
 
-cuda::Result end_capture(cuda::StreamHandle stream) {
-  return run_call("cuStreamEndCapture", Needs::kContext, about(stream),
-                  [&](Call& call) { return fake::end(call, stream); });
+Result cuStreamEndCapture(StreamHandle stream, void** graph) {
+  return run_call("cuStreamEndCapture", Needs::kContext, about(stream), [&](Call& call) {
+    if (graph == nullptr) return cuda::kInvalidValue;
+    const Result result = end(call, stream);
+    *graph = result == cuda::kSuccess ? call.state.make_handle<void*>() : nullptr;
+    return result;
+  });
+}
+
+Result cuGraphDestroy(void* graph) {
+  return run_call("cuGraphDestroy", Needs::kDriver, {},
+                  [&](Call&) { return graph == nullptr ? cuda::kInvalidValue : cuda::kSuccess; });
 }
 
 std::size_t threads_with_changed_capture_mode() {

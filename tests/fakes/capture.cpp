@@ -23,6 +23,7 @@ constexpr std::string_view kSafeCalls[] = {
     "cuStreamIsCapturing",
     "cuStreamBeginCapture_v2",
     "cuStreamEndCapture",
+    "cuGraphDestroy",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
     "cuStreamWaitEvent",
