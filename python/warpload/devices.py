@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _core, options, room
-from .errors import DeviceError, device_out_of_memory
+from .errors import DeviceError, InvalidArgumentError, device_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -79,10 +79,31 @@ def _native(kind: str, index: int) -> _core.Device:
 
 
 def current_stream(device: torch.device) -> int:
-    """Return the handle of torch's current stream on the device."""
+    """Return the handle of torch's current stream on the device.
+
+    Raises:
+        InvalidArgumentError: it is being captured into a CUDA graph, which a load cannot be part of; nothing has been
+            taken from the graph's pool of memory yet.
+    """
+    if device.type != "cuda":
+        return 0
     import torch
 
-    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    with torch.cuda.device(device):
+        if torch.cuda.is_current_stream_capturing():
+            raise InvalidArgumentError(
+                f"{device}: the current stream is being captured into a CUDA graph, and a load cannot be part of one"
+                " (load before the capture begins)"
+            )
+    return torch.cuda.current_stream(device).cuda_stream
+
+
+def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Let this thread's calls of torch's allocator disturb no CUDA graph that another thread captures.
+
+    torch does so for the thread that captures only; elsewhere a plain ``cudaMalloc`` would end the capture.
+    """
+    return native(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
@@ -131,9 +152,12 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     needed: dict[torch.device, list[int]] = defaultdict(list)
     for _, nbytes, device in wanted:
         needed[device].append(nbytes)
-    for device, each in needed.items():
-        _check_room(device, each)
-    tensors = _take(wanted)
+    with contextlib.ExitStack() as scopes:
+        for device in needed:
+            scopes.enter_context(_beside_captures(device))
+        for device, each in needed.items():
+            _check_room(device, each)
+        tensors = _take(wanted)
     placed = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
     return [placed.get(segment, (0, None)) for segment, _ in sizes]
 
@@ -211,4 +235,5 @@ def give_back_spare(device: torch.device) -> None:
     if device.type == "cuda":
         import torch
 
-        torch.cuda.empty_cache()
+        with _beside_captures(device):
+            torch.cuda.empty_cache()

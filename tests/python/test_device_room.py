@@ -191,6 +191,33 @@ def test_room_is_checked_before_anything_is_taken(monkeypatch: pytest.MonkeyPatc
         devices.allocate(places, [(0, 100), (1, 100)])
 
 
+def test_the_allocator_is_asked_beside_captures_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, asked, make = Card(monkeypatch), [], torch.empty
+
+    def empty(*size: int, **_: Any) -> torch.Tensor:
+        asked.append(card.beside_captures)
+        return make(*size, dtype=torch.uint8)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append(card.beside_captures))
+    devices.allocate([Card.device], [(0, 100)])
+    devices.give_back_spare(Card.device)
+
+    assert asked == [True, True]
+    assert not card.beside_captures
+
+
+def test_a_stream_that_is_being_captured_is_refused_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card(monkeypatch)
+
+    assert devices.current_stream(Card.device) == Card.stream
+    card.capturing = True
+    with pytest.raises(warpload.InvalidArgumentError, match="captured into a CUDA graph") as caught:
+        devices.current_stream(Card.device)
+    assert "cuda:3" in str(caught.value)
+    assert "before the capture begins" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("asked", "taken"),
     [(1, 2 * MIB), (MIB, 2 * MIB), (MIB + 1, 20 * MIB), (10 * MIB, 10 * MIB), (11 * MIB - 1, 12 * MIB)],
