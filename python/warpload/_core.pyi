@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from os import PathLike
 from typing import Any
@@ -25,6 +26,7 @@ class Device:
     @property
     def name(self) -> str: ...
     def memory(self) -> tuple[int, int]: ...
+    def beside_captures(self) -> contextlib.AbstractContextManager[None]: ...
 
 class SegmentRequest:
     def __init__(

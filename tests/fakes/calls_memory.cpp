@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "fakes/call.hpp"
+#include "fakes/capture.hpp"
 #include "fakes/memory.hpp"
 #include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
@@ -39,7 +40,10 @@ CopyEnds look_up(Call& call, DevicePointer device, const void* host, std::size_t
     ends.result = call.fault("the host's range crosses the border of a registered one", cuda::kInvalidValue);
   } else {
     ends.memory = ends.allocation->memory + (device - ends.allocation->begin);
-    if (ends.host.kind == HostKind::kPageable) ++call.state.counters.pageable_copies;
+    if (ends.host.kind == HostKind::kPageable) {  // the call may wait for the stream
+      ++call.state.counters.pageable_copies;
+      ends.result = refuse_waiting_for(*ends.stream).value_or(refuse_unsafe(call.state).value_or(cuda::kSuccess));
+    }
   }
   return ends;
 }

@@ -24,6 +24,8 @@ void clear(State& state) {
   state.events.clear();
   state.functions.clear();
   state.modules.clear();
+  state.captures.clear();
+  state.capture_modes.clear();
   state.contexts.clear();
   state.journal.clear();
   state.faults.clear();

@@ -31,6 +31,7 @@ using cuda::Result;
 using cuda::StreamHandle;
 using TimePoint = std::chrono::steady_clock::time_point;
 
+struct Capture;
 struct Stream;
 
 // A device's primary context, from its first retain to its last release.
@@ -73,6 +74,8 @@ struct Record {
   bool complete = false;
   TimePoint due = {};  // where time is modelled: when it is complete
   Edge edge;
+  std::shared_ptr<Capture> capture = {};  // that it is part of: it never completes
+  Stream* recorded_in = nullptr;
 };
 
 struct Event : Resource {
@@ -95,6 +98,8 @@ struct Stream : Resource {
   std::uint64_t finished = 0;
   bool ending = false;  // its thread ends when the queue is empty
   TimePoint due = {};   // where time is modelled: when all that is queued is done
+  bool non_blocking = true;
+  std::shared_ptr<Capture> capture = {};  // while it takes part in one
   Edge progress;
   std::thread thread;
 };
@@ -136,6 +141,8 @@ struct State {
   std::map<EventHandle, std::shared_ptr<Event>> events;
   std::map<ModuleHandle, std::shared_ptr<Module>> modules;
   std::map<FunctionHandle, Function> functions;
+  std::vector<std::shared_ptr<Capture>> captures;  // under way
+  std::map<std::thread::id, int> capture_modes;    // of threads that have changed theirs
 
   std::vector<FakeCall> journal;
   std::vector<std::string> faults;

@@ -82,7 +82,7 @@ class WARPLOAD_API LoadHandle {
   /// segment whose wait_segment_for has returned true. Nothing for a segment on the host.
   ///
   /// @throws DeviceError
-  /// @throws InvalidArgumentError when there is no such segment.
+  /// @throws InvalidArgumentError when there is no such segment, or the stream is being captured into a CUDA graph.
   void make_stream_wait(std::size_t segment, void* stream) const;
 
   /// Waits until the copies of such a segment have been done.

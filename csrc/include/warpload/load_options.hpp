@@ -49,7 +49,7 @@ struct SegmentOptions {
 
   /// The device's own handle (a CUstream or cudaStream_t) of the stream that the caller works in; null is its default
   /// stream. The first copy waits for what is queued there, so that memory which that work still uses may be given to
-  /// the load.
+  /// the load. Not one that is being captured into a CUDA graph: InvalidArgumentError.
   void* stream = nullptr;
 };
 
