@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "fakes/capture.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -16,10 +17,11 @@ WARPLOAD_CUDA_CALLS(WARPLOAD_CHECK)
 #undef WARPLOAD_CHECK
 
 Call::Call(const char* name, Needs needs, About subject) : state(fake::state()), guard(state.mutex), name_(name) {
-  state.journal.push_back({name_, std::this_thread::get_id(), subject.handle, subject.bytes});
+  if (!state.options.model) state.journal.push_back({name_, std::this_thread::get_id(), subject.handle, subject.bytes});
   refusal = injected(state.call_injections, name_);
   if (!refusal) refusal = refuse(needs);
   if (!refusal) refusal = refuse_unsafe_call(state, name_);
+  if (!refusal && context && state.options.model) spend_on_call(*state.options.model, name_);
 }
 
 std::optional<Result> Call::refuse(Needs needs) {

@@ -6,6 +6,7 @@
 #include "fakes/call.hpp"
 #include "fakes/capture.hpp"
 #include "fakes/memory.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -60,7 +61,10 @@ Result copy_to_device(Call& call, DevicePointer destination, const void* source,
   const CopyEnds ends = look_up(call, destination, source, bytes, stream);
   if (ends.result != cuda::kSuccess) return ends.result;
   auto operation = operation_on(ends);
-  if (ends.host.kind == HostKind::kRegistered) {
+  operation->link_bytes = bytes;
+  if (call.state.options.model) {
+    // There is no memory behind the addresses.
+  } else if (ends.host.kind == HostKind::kRegistered) {
     operation->work = [memory = ends.memory, source, bytes] {
       std::memcpy(memory, source, bytes);
       return cuda::kSuccess;
@@ -85,6 +89,7 @@ Result copy_to_host(Call& call, void* destination, DevicePointer source, std::si
   const CopyEnds ends = look_up(call, source, destination, bytes, stream);
   if (ends.result != cuda::kSuccess) return ends.result;
   auto operation = operation_on(ends);
+  operation->link_bytes = bytes;
   operation->work = [destination, memory = ends.memory, bytes] {
     std::memcpy(destination, memory, bytes);
     return cuda::kSuccess;
@@ -163,6 +168,7 @@ Result cuMemHostRegister_v2(void* memory, std::size_t bytes, unsigned flags) {
     range->begin = reinterpret_cast<std::uintptr_t>(memory);
     range->bytes = bytes;
     state.host_ranges.emplace(range->begin, range);
+    if (state.options.model) spend_on_registration(state, call.guard, bytes);
     return cuda::kSuccess;
   });
 }

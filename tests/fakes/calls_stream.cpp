@@ -1,6 +1,7 @@
 // Calls about streams and events.
 #include "fakes/call.hpp"
 #include "fakes/capture.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -46,6 +47,7 @@ Result query(Call& call, EventHandle handle) {
   if (!event) return cuda::kInvalidHandle;
   if (event->context->broken != cuda::kSuccess) return event->context->broken;
   if (!event->last) return cuda::kSuccess;
+  if (call.state.options.model) return is_due(event->last->due) ? cuda::kSuccess : cuda::kNotReady;
   if (const auto refusal = refuse_captured_event(*event->last)) return *refusal;
   if (!event->last->complete) return cuda::kNotReady;
   event->last->edge.observe(call.guard);
