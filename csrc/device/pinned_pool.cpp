@@ -30,14 +30,6 @@ bool wait_for(Event& event) noexcept {
   }
 }
 
-bool is_done(Event& event) noexcept {
-  try {
-    return event.done();
-  } catch (const Error&) {
-    return false;  // whoever waits for it gets the error
-  }
-}
-
 }  // namespace
 
 // One slot's memory: in huge pages, which are pinned many times faster than small ones.
@@ -120,18 +112,20 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest_landed(Route& route,
   Flight oldest = std::move(route.flights.front());
   route.flights.pop_front();
   lock.unlock();
-  bool landed = true;
+  bool landed = false;
   std::exception_ptr error;
   try {
-    if (wait) {
-      oldest.event->synchronize();
-    } else {
-      landed = is_done(*oldest.event);
-    }
+    landed = !wait && oldest.event->done();
+  } catch (const Error&) {
+    wait = true;  // which ends, or tells why it cannot
+  }
+  try {
+    if (wait) oldest.event->synchronize();
+    landed |= wait;
   } catch (const Error&) {
     error = std::current_exception();
   }
-  if (landed && !error) oldest.event.reset();  // a call of the device's too
+  if (landed) oldest.event.reset();  // a call of the device's too
   lock.lock();
   if (error) {
     lost_.push_back(std::move(oldest));
@@ -179,8 +173,8 @@ void PinnedPool::reserve(const std::shared_ptr<DeviceBackend>& pinner, std::uint
 }
 
 void PinnedPool::ask_for(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots, Lock& lock) {
-  wanted_ = std::max(wanted_, std::min(slots, most_slots_));
-  if (wanted_ <= slots_ || pinning_) return;
+  wanted_ = std::max(wanted_, slots);
+  if (std::min(wanted_, most_slots_) <= slots_ || pinning_) return;
   pinner_ = pinner;
   pinning_ = true;
   if (thread_.joinable()) thread_.join();  // it has seen to everything and only has to return

@@ -251,6 +251,14 @@ TEST_F(PinnedPoolTest, SlotThatTheDeviceDoesNotAnswerForIsNeverUsedAgain) {
   EXPECT_EQ(pinner->pinned, 2);
 }
 
+TEST_F(PinnedPoolTest, DeviceThatBreaksWhileMoreIsToBePinnedIsReported) {
+  const auto stingy = std::make_shared<CountingPinner>(1);
+  const auto gate = std::make_shared<Gate>();
+  gate->broken = true;
+  send(std::move(*pool.acquire(stingy, kNeverStop)), gate);
+  EXPECT_THROW(static_cast<void>(pool.acquire(stingy, kNeverStop)), DeviceError);
+}
+
 TEST_F(PinnedPoolTest, SeveralThreadsShareTheRing) {
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {
