@@ -1,0 +1,75 @@
+"""Loads with other sizes of ring and slots, other numbers of threads and streams: what shapes the engine on this GPU.
+
+The loads are those of the program warpload_modelled_link, which prints one JSON object; every setting is run in a
+process of its own and noted at once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .journal import Journal
+
+_BASE = {"threads": 8, "slot-mib": 8, "ring-mib": 128, "streams": 4}
+_OTHERS = {
+    "threads": (4, 12, 16),
+    "slot-mib": (2, 4, 16, 32),
+    "ring-mib": (32, 64, 256),
+    "streams": (1, 2, 3),
+}
+_ONE_SETTING = 20.0  # seconds
+
+
+def sweep(journal: Journal, program: Path, folder: Path, link: Sequence[str], seconds: float) -> bool:
+    """Run the settings as far as there is time; tells whether every one gave a result.
+
+    Args:
+        journal: gets each result.
+        program: as the benchmarks' build makes it.
+        folder: of the pipeline to load.
+        link: options that say over which link.
+        seconds: for everything.
+    """
+    if not program.is_file():
+        reason = f"the kit has no {program.name}: it was made from a tree without benchmarks/modelled_link.cpp"
+        journal.add("sweep", setting={}, error=reason)
+        print(reason)
+        return False
+    deadline = time.monotonic() + seconds
+    whole = True
+    for setting in _settings():
+        if deadline - time.monotonic() < 1.0:
+            journal.add("sweep", setting=setting, error="no time was left")
+            continue
+        found = _run(program, folder, link, setting, min(_ONE_SETTING, deadline - time.monotonic()))
+        journal.add("sweep", setting=setting, **found)
+        print(f"{setting}: {found}", flush=True)
+        whole &= "result" in found
+    return whole
+
+
+def _settings() -> Iterator[dict[str, int]]:
+    yield _BASE
+    for name, values in _OTHERS.items():
+        for value in values:
+            yield {**_BASE, name: value}
+    for threads in (12, 16):  # small rings with more threads, and large slots with few
+        yield {**_BASE, "threads": threads, "slot-mib": 4, "ring-mib": 128}
+        yield {**_BASE, "threads": threads, "slot-mib": 16, "ring-mib": 512}
+
+
+def _run(program: Path, folder: Path, link: Sequence[str], setting: dict[str, int], seconds: float) -> dict[str, Any]:
+    options = [word for name, value in setting.items() for word in (f"--{name}", str(value))]
+    command = [str(program), str(folder), *link, *options, "--json"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        if result.returncode == 0:
+            return {"result": json.loads(result.stdout)}
+        return {"error": f"status {result.returncode}: {result.stderr.strip()[-500:]}"}
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
