@@ -64,18 +64,31 @@ void wait_interruptibly(LoadHandle& handle, Finished finished) {
 }
 
 // Asks `function([(segment, bytes), ...])` for `[(address, owner), ...]`.
-SegmentAllocator make_allocator(const py::object& function) {
-  if (function.is_none()) return {};
-  return [&function](std::span<const SegmentSize> sizes) {
+std::vector<AdoptedMemory> ask_for_memory(const py::object& function, std::span<const SegmentSize> sizes) {
+  py::list wanted;
+  for (const SegmentSize& size : sizes) wanted.append(py::make_tuple(size.segment, size.bytes));
+  std::vector<AdoptedMemory> memory;
+  for (const py::handle& item : function(wanted)) {
+    const auto [address, owner] = item.cast<std::pair<std::uintptr_t, py::object>>();
+    memory.push_back({reinterpret_cast<std::byte*>(address), keep(owner)});
+  }
+  return memory;
+}
+
+// One function for segments, and one for working memory. That one's MemoryError is the core's own: the load goes on.
+SegmentAllocator make_allocator(const py::object& segments, const py::object& staging) {
+  if (segments.is_none() && staging.is_none()) return {};
+  return [&segments, &staging](std::span<const SegmentSize> sizes) {
     const py::gil_scoped_acquire lock;
-    py::list wanted;
-    for (const SegmentSize& size : sizes) wanted.append(py::make_tuple(size.segment, size.bytes));
-    std::vector<AdoptedMemory> memory;
-    for (const py::handle& item : function(wanted)) {
-      const auto [address, owner] = item.cast<std::pair<std::uintptr_t, py::object>>();
-      memory.push_back({reinterpret_cast<std::byte*>(address), keep(owner)});
+    const bool for_casts = sizes[0].staging;
+    const py::object& function = for_casts ? staging : segments;
+    if (function.is_none()) return std::vector<AdoptedMemory>(sizes.size());
+    try {
+      return ask_for_memory(function, sizes);
+    } catch (const py::error_already_set& error) {
+      if (for_casts && error.matches(PyExc_MemoryError)) throw OutOfMemoryError({.reason = error.what()});
+      throw;
     }
-    return memory;
   };
 }
 
@@ -177,15 +190,17 @@ void register_loader(py::module_& module) {
       .def_property_readonly("threads", &Loader::threads)
       .def(
           "start",
-          [](const Loader& loader, const std::vector<SegmentRequest>& requests, const py::object& allocate) {
-            const SegmentAllocator allocator = make_allocator(allocate);
+          [](const Loader& loader, const std::vector<SegmentRequest>& requests, const py::object& allocate,
+             const py::object& allocate_staging) {
+            const SegmentAllocator allocator = make_allocator(allocate, allocate_staging);
             const py::gil_scoped_release release;
             return loader.start(requests, allocator);
           },
-          py::arg("requests"), py::arg("allocate") = py::none(),
+          py::arg("requests"), py::arg("allocate") = py::none(), py::arg("allocate_staging") = py::none(),
           "Plan, reserve the arena and start filling it. For the segments that need memory, allocate([(segment, "
-          "bytes), "
-          "...]) returns (address, owner) pairs; an address of 0 leaves it to the core.")
+          "bytes), ...]) returns (address, owner) pairs; an address of 0 leaves it to the core. allocate_staging does "
+          "the same for working memory on the device of a segment, which the loader keeps; a MemoryError of it has the "
+          "workers cast instead.")
       .def("prepare", &Loader::prepare, py::arg("device"), py::arg("bytes"), Released(),
            "Open a device and pin slots in the background.")
       .def("release_pinned_memory", &Loader::release_pinned_memory, Released(),

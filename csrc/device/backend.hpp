@@ -46,11 +46,18 @@ class Stream {
   [[nodiscard]] virtual std::unique_ptr<Event> record() = 0;
 
   // Work queued here from now on begins after all that is queued in the caller's stream (the device's own handle; null
-  // is its default stream); and the other way round.
+  // is its default stream); and the other way round. Throws InvalidArgumentError, before anything is queued, where the
+  // caller's stream is being captured into a graph.
   virtual void wait_for_caller(void* caller_stream) = 0;
   virtual void make_caller_wait(void* caller_stream) = 0;
 
   virtual void synchronize() = 0;
+};
+
+// Something that holds for the calling thread until it is destroyed, on that thread.
+class ThreadScope {
+ public:
+  virtual ~ThreadScope() = default;
 };
 
 // One device. Threads: every member may be called from any thread.
@@ -66,6 +73,10 @@ class DeviceBackend {
 
   // Throws DeviceError.
   [[nodiscard]] virtual DeviceMemoryInfo memory_info() = 0;
+
+  // Whoever calls the device's driver by himself (another library's allocator) disturbs no graph that another thread
+  // captures as long as the scope lives; the members here see to that themselves. Null where nothing can be disturbed.
+  [[nodiscard]] virtual std::unique_ptr<ThreadScope> beside_captures() { return nullptr; }
 
   // Allocates all segments or none; a size of 0 gives a null pointer. Throws OutOfMemoryError with the sizes (checked
   // against the free memory before anything is allocated), DeviceError.

@@ -1,22 +1,25 @@
 // A bounded ring of pinned host buffers ("slots") that bytes pass through on their way to a device.
 //
-//        +-------- acquire: free first, then the oldest in flight, then a new one -----+
-//        v                                                                             |
-//   being filled --give_back--> free                                                   |
-//        |                        ^                                                    |
-//        +--in_flight(event)--> in flight --event done---------------------------------+
+//    pinner --pins--> free <------------------give_back-----------------+
+//                      | acquire                                        |
+//                      +------------> being filled --------------------+
+//                      | acquire           | in_flight(event)
+//                      |                   v
+//                      +---event done--- in flight
 #pragma once
 
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "device/backend.hpp"
@@ -24,13 +27,17 @@
 namespace warpload {
 
 struct PinnedPoolOptions {
-  std::uint64_t limit_bytes = std::uint64_t{256} << 20;  // of all slots; at least one slot is made whatever it says
-  std::uint64_t slot_bytes = std::uint64_t{8} << 20;
+  std::uint64_t limit_bytes = std::uint64_t{128} << 20;  // of all slots; at least one slot is made whatever it says
+  std::uint64_t slot_bytes = std::uint64_t{4} << 20;
+  std::uint64_t most_slots = UINT64_MAX;  // whatever the bytes allow
 };
 
-// Slots are pinned one at a time by whoever needs one, so several workers pin in parallel and the first bytes need not
-// wait for the last slot; they are kept for the next load. When pinning fails the ring stays as small as it is, and
-// pageable slots serve where there is none at all; pinning_failure tells.
+// Slots are pinned one after the other by a thread of the pool's own, ahead of need: drivers pin one range at a time,
+// so several threads would only wait for each other, and a worker that pins fills no slot. The thread ends when the
+// ring has what was asked for. Slots are kept for the next load. When pinning fails the ring stays as small as it is,
+// and pageable slots serve where there is none at all; pinning_failure tells.
+//
+// No call of the device is made under the pool's lock: a driver may take long over any of them.
 //
 // All users belong to one pinning domain (DeviceBackend::pinning_domain). Threads: every member may be called from any
 // thread. The destructor waits for what is in flight; no slot may be leased then.
@@ -58,19 +65,21 @@ class PinnedPool {
   PinnedPool& operator=(const PinnedPool&) = delete;
   ~PinnedPool();
 
-  // Waits for a slot; nothing when `stopping` becomes true meanwhile (looked at every 20 ms). `pinner` pins a new one.
-  // Throws OutOfMemoryError when there is no slot at all and no memory for one, DeviceError when a device does not say
-  // whether a copy is done.
-  [[nodiscard]] std::optional<Slot> acquire(const std::shared_ptr<DeviceBackend>& pinner,
+  // Has so many slots pinned, as far as the ring may have them, and does not wait for them.
+  void reserve(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots);
+
+  // Waits for a slot: a free one, else whichever copy ends first, else one that is being pinned. Nothing when
+  // `stopping` becomes true meanwhile (looked at every 20 ms, and after each copy). `backend` pins where the ring may
+  // grow. Throws OutOfMemoryError when there is no slot at all and no memory for one, DeviceError when a device does
+  // not say whether a copy is done.
+  [[nodiscard]] std::optional<Slot> acquire(const std::shared_ptr<DeviceBackend>& backend,
                                             const std::function<bool()>& stopping);
 
-  // The slot is read by a copy until `event` is done.
-  void in_flight(Slot slot, std::unique_ptr<Event> event);
+  // The slot is read by a copy to `device` until `event` is done. Copies to one device end in the order of these calls,
+  // more or less.
+  void in_flight(Slot slot, std::unique_ptr<Event> event, DeviceId device);
 
-  // Pins one slot ahead of need; false when the ring has all that it may have.
-  bool grow(const std::shared_ptr<DeviceBackend>& pinner);
-
-  // Unpins and frees what is not in use; returns the bytes. Waits for what is in flight.
+  // Unpins and frees what is not in use; returns the bytes. Waits for what is in flight and for the pinner.
   std::uint64_t release_unused();
 
   [[nodiscard]] std::uint64_t slot_bytes() const noexcept { return options_.slot_bytes; }
@@ -81,31 +90,47 @@ class PinnedPool {
   [[nodiscard]] std::string pinning_failure() const;
 
  private:
+  using Lock = std::unique_lock<std::mutex>;
   struct Flight {
     std::unique_ptr<Buffer> buffer;
     std::unique_ptr<Event> event;
   };
+  struct Route {
+    DeviceId device;
+    std::deque<Flight> flights;  // oldest first
+  };
 
-  [[nodiscard]] std::unique_ptr<Buffer> take_idle(std::unique_lock<std::mutex>& lock);
-  [[nodiscard]] std::unique_ptr<Buffer> make_counted(const std::shared_ptr<DeviceBackend>& pinner,
-                                                     std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] std::unique_ptr<Buffer> take_landed(Lock& lock);
+  [[nodiscard]] std::unique_ptr<Buffer> take_oldest_landed(Route& route, bool wait, Lock& lock);
+  [[nodiscard]] Route& route_to(DeviceId device);
+  [[nodiscard]] bool may_land_unseen() const noexcept;
+
+  void ask_for(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots, Lock& lock);
+  void run_pinner() noexcept;
+  void pin_until_satisfied(Lock& lock) noexcept;
+  void pin_one(Lock& lock) noexcept;
   [[nodiscard]] std::unique_ptr<Buffer> make_buffer(const std::shared_ptr<DeviceBackend>& pinner, bool pageable);
-  [[nodiscard]] bool may_grow() const noexcept;
+  void note_failure(std::exception_ptr error) noexcept;
   [[nodiscard]] std::uint64_t slot_limit() const noexcept;
   void give_back(std::unique_ptr<Buffer> buffer) noexcept;
-  void note_failure(const std::string& reason) noexcept;
 
   PinnedPoolOptions options_;
-  std::uint64_t most_slots_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::unique_ptr<Buffer>> free_;
-  std::deque<Flight> flights_;  // oldest first
-  std::vector<Flight> lost_;    // the device did not say whether they have landed: kept until the end
-  std::uint64_t slots_ = 0;     // made or being made
-  std::uint64_t pinned_ = 0;    // of them
-  bool pageable_ = false;       // pinning failed before there was any slot
+  std::vector<std::unique_ptr<Route>> routes_;  // one a device that was ever copied to
+  std::vector<Flight> lost_;                    // the device did not say whether they have landed: kept until the end
+  std::uint64_t slots_ = 0;                     // made or being made
+  std::uint64_t pinned_ = 0;                    // of them
+  std::uint64_t wanted_ = 0;                    // what the pinner works towards
+  std::uint64_t most_slots_;
+  bool pageable_ = false;  // pinning failed before there was any slot
   std::string failure_;
+  std::exception_ptr no_memory_;  // there is not even a pageable slot
+
+  std::shared_ptr<DeviceBackend> pinner_;
+  std::thread thread_;
+  bool pinning_ = false;  // the thread is at work
 };
 
 }  // namespace warpload

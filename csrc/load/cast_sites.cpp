@@ -1,7 +1,6 @@
 #include "load/cast_sites.hpp"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstring>
 #include <vector>
@@ -36,15 +35,17 @@ bool device_is_faster(const CastRates& rates) noexcept {
   return device < host;
 }
 
-bool CastSites::on_device(const std::shared_ptr<DeviceBackend>& backend, PinnedPool& pool, DType source,
-                          DType destination) {
-  if (mode_ == DeviceCasts::kHost || !backend->can_cast(source, destination)) return false;
+bool CastSites::on_device(DeviceBackend& backend, DType source, DType destination,
+                          const std::function<double()>& link_rate) {
+  if (mode_ == DeviceCasts::kHost || !backend.can_cast(source, destination)) return false;
   const bool smaller = dtype_bits(destination) < dtype_bits(source);
   if (mode_ == DeviceCasts::kDevice || !smaller) return true;
-  const Key key{backend->id().kind, backend->id().ordinal, source, destination};
-  const std::lock_guard lock(mutex_);
-  if (const auto found = measured_.find(key); found != measured_.end()) return found->second;
-
+  const DeviceKey device{backend.id().kind, backend.id().ordinal};
+  const Key key{device, {source, destination}};
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = measured_.find(key); found != measured_.end()) return found->second;
+  }
   const std::vector<std::byte> from(kSampleBytes);
   std::vector<std::byte> to(kSampleBytes);
   const CastFunction cast = find_cast(source, destination);
@@ -53,26 +54,24 @@ bool CastSites::on_device(const std::shared_ptr<DeviceBackend>& backend, PinnedP
   rates.host_cast = best_rate(kSampleBytes, [&] { cast(from.data(), to.data(), count); });
   rates.host_copy = best_rate(kSampleBytes, [&] { std::memcpy(to.data(), from.data(), kSampleBytes); });
   try {
-    rates.link = link_rate(backend, pool);
+    rates.link = link_of(device, link_rate);
   } catch (const OutOfMemoryError&) {
-    return false;  // nor is there memory for a cast on the device
+    return false;
   }
   rates.workers = workers_;
   rates.result_share = static_cast<double>(dtype_bits(destination)) / dtype_bits(source);
-  return measured_[key] = device_is_faster(rates);
+  const std::lock_guard lock(mutex_);
+  return measured_.try_emplace(key, device_is_faster(rates)).first->second;
 }
 
-double CastSites::link_rate(const std::shared_ptr<DeviceBackend>& backend, PinnedPool& pool) {
-  const std::pair key{backend->id().kind, backend->id().ordinal};
-  if (const auto found = links_.find(key); found != links_.end()) return found->second;
-  const auto slot = pool.acquire(backend, [] { return false; });
-  const std::array<std::uint64_t, 1> size{slot->bytes().size()};
-  const auto target = backend->allocate(size);
-  const auto stream = backend->create_stream();
-  return links_[key] = best_rate(slot->bytes().size(), [&] {
-           stream->copy_to_device(target[0]->data(), slot->bytes());
-           stream->synchronize();
-         });
+double CastSites::link_of(const DeviceKey& device, const std::function<double()>& link_rate) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = links_.find(device); found != links_.end()) return found->second;
+  }
+  const double rate = link_rate();
+  const std::lock_guard lock(mutex_);
+  return links_.try_emplace(device, rate).first->second;
 }
 
 }  // namespace warpload

@@ -1,13 +1,12 @@
 // Who casts: the workers while they fill the slots, or the device afterwards.
 #pragma once
 
+#include <functional>
 #include <map>
-#include <memory>
 #include <mutex>
-#include <tuple>
+#include <utility>
 
 #include "device/backend.hpp"
-#include "device/pinned_pool.hpp"
 #include "warpload/load_options.hpp"
 
 namespace warpload {
@@ -32,20 +31,22 @@ class CastSites {
  public:
   CastSites(DeviceCasts mode, unsigned workers) noexcept : mode_(mode), workers_(workers) {}
 
-  // Throws DeviceError.
-  [[nodiscard]] bool on_device(const std::shared_ptr<DeviceBackend>& backend, PinnedPool& pool, DType source,
-                               DType destination);
+  // `link_rate` measures the device's link, bytes a second; it is asked at most once a device, and may throw
+  // OutOfMemoryError where there is no memory to measure with: then there is none for casts either. Throws DeviceError.
+  [[nodiscard]] bool on_device(DeviceBackend& backend, DType source, DType destination,
+                               const std::function<double()>& link_rate);
 
  private:
-  using Key = std::tuple<DeviceKind, int, DType, DType>;
+  using DeviceKey = std::pair<DeviceKind, int>;
+  using Key = std::pair<DeviceKey, std::pair<DType, DType>>;
 
-  [[nodiscard]] double link_rate(const std::shared_ptr<DeviceBackend>& backend, PinnedPool& pool);
+  [[nodiscard]] double link_of(const DeviceKey& device, const std::function<double()>& link_rate);
 
   DeviceCasts mode_;
   unsigned workers_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // never held while anything is measured
   std::map<Key, bool> measured_;
-  std::map<std::pair<DeviceKind, int>, double> links_;
+  std::map<DeviceKey, double> links_;
 };
 
 }  // namespace warpload

@@ -1,5 +1,7 @@
 #include "load/device_lane.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -9,12 +11,13 @@ namespace warpload {
 namespace {
 
 // Queues one slot's bytes, and the casts from the staging buffer where there are any.
-void queue(Stream& stream, std::span<const std::byte> bytes, std::byte* staging, const LoadPlan& plan,
+void queue(Stream& stream, std::span<const std::byte> bytes, const Segment* memory, const LoadPlan& plan,
            const Batch& batch, std::byte* segment) {
   if (batch.cast_count == 0) {
     stream.copy_to_device(segment + batch.destination_offset, bytes);
     return;
   }
+  std::byte* const staging = memory->data();
   // The stream's order keeps this copy behind the casts of the slot before.
   stream.copy_to_device(staging, bytes);
   for (std::size_t index = batch.first_cast; index < batch.first_cast + batch.cast_count; ++index) {
@@ -26,24 +29,52 @@ void queue(Stream& stream, std::span<const std::byte> bytes, std::byte* staging,
 
 }  // namespace
 
-DeviceLane::DeviceLane(std::shared_ptr<DeviceBackend> backend, std::shared_ptr<PinnedPool> pool, unsigned stream_count,
-                       std::shared_ptr<Segment> staging)
-    : backend_(std::move(backend)), pool_(std::move(pool)), staging_(std::move(staging)) {
-  for (unsigned index = 0; index < stream_count; ++index) {
-    auto channel = std::make_unique<Channel>();
-    channel->stream = backend_->create_stream();
-    if (staging_) channel->staging = staging_->data() + index * pool_->slot_bytes();
-    channels_.push_back(std::move(channel));
-  }
+DeviceLane::DeviceLane(std::shared_ptr<DeviceBackend> backend, std::shared_ptr<PinnedPool> pool,
+                       std::shared_ptr<CopyChannels> channels, unsigned channel_count)
+    : backend_(std::move(backend)), pool_(std::move(pool)), owner_(std::move(channels)) {
+  channels_ = owner_->lease(*backend_, channel_count);
 }
 
 DeviceLane::~DeviceLane() {
+  bool well = true;
   for (const auto& channel : channels_) {
     try {
       channel->stream->synchronize();
-    } catch (const Error&) {  // the device is lost: nothing copies any more
+    } catch (const Error&) {  // the device is lost: nothing copies any more, and nothing will
+      well = false;
     }
   }
+  if (well) owner_->give_back(std::move(channels_));
+}
+
+bool DeviceLane::ensure_staging(const StagingSource& source) {
+  const std::uint64_t bytes = pool_->slot_bytes();
+  const auto lacks = [](const auto& channel) { return !channel->staging; };
+  const auto missing = static_cast<std::uint64_t>(std::count_if(channels_.begin(), channels_.end(), lacks));
+  if (missing == 0) return false;
+  const std::shared_ptr<Segment> memory = source(missing * bytes);
+  std::byte* next = memory->data();
+  for (const auto& channel : channels_) {
+    if (channel->staging) continue;
+    channel->staging = std::make_shared<AdoptedSegment>(next, bytes, memory);
+    next += bytes;
+  }
+  return true;
+}
+
+double DeviceLane::measure_link() const {
+  constexpr int kRuns = 3;  // the best of them: whatever else the machine does can only slow one down
+  const auto slot = pool_->acquire(backend_, [] { return false; });
+  CopyChannel& channel = *channels_.front();
+  double best = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    channel.stream->copy_to_device(channel.staging->data(), slot->bytes());
+    channel.stream->synchronize();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    best = std::max(best, static_cast<double>(slot->bytes().size()) / std::max(elapsed.count(), 1e-9));
+  }
+  return best;
 }
 
 void DeviceLane::wait_for_caller(void* caller_stream) {
@@ -52,12 +83,12 @@ void DeviceLane::wait_for_caller(void* caller_stream) {
 
 void DeviceLane::send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& plan, const Batch& batch,
                       std::byte* segment) {
-  Channel& channel = *channels_[next_.fetch_add(1, std::memory_order_relaxed) % channels_.size()];
+  CopyChannel& channel = *channels_[next_.fetch_add(1, std::memory_order_relaxed) % channels_.size()];
   std::unique_ptr<Event> event;
   {
     const std::lock_guard lock(channel.mutex);
     try {
-      queue(*channel.stream, slot.bytes().subspan(lead, batch.slot_bytes), channel.staging, plan, batch, segment);
+      queue(*channel.stream, slot.bytes().subspan(lead, batch.slot_bytes), channel.staging.get(), plan, batch, segment);
       event = channel.stream->record();
     } catch (...) {
       const std::exception_ptr first = std::current_exception();
@@ -68,7 +99,7 @@ void DeviceLane::send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& p
       std::rethrow_exception(first);
     }
   }
-  pool_->in_flight(std::move(slot), std::move(event));
+  pool_->in_flight(std::move(slot), std::move(event), backend_->id());
 }
 
 void DeviceLane::make_stream_wait(void* caller_stream) {

@@ -4,27 +4,37 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <mutex>
-#include <vector>
 
 #include "device/backend.hpp"
 #include "device/pinned_pool.hpp"
+#include "load/copy_channels.hpp"
 #include "plan/load_plan.hpp"
 
 namespace warpload {
 
-// Threads: send, drain and make_stream_wait may be called from any thread. The destructor drains: what was sent has
-// then left the slots and the arena alone.
+// Brings device memory for slots that wait for their casts. Throws OutOfMemoryError.
+using StagingSource = std::function<std::shared_ptr<Segment>(std::uint64_t bytes)>;
+
+// Threads: send, drain and make_stream_wait may be called from any thread, the others before the first of these. The
+// destructor drains: what was sent has then left the slots and the arena alone.
 class DeviceLane {
  public:
-  // `staging` is device memory of `stream_count` slots for casts on the device, or null where there are none. Throws
-  // DeviceError.
-  DeviceLane(std::shared_ptr<DeviceBackend> backend, std::shared_ptr<PinnedPool> pool, unsigned stream_count,
-             std::shared_ptr<Segment> staging);
+  // Leases its channels. Throws DeviceError.
+  DeviceLane(std::shared_ptr<DeviceBackend> backend, std::shared_ptr<PinnedPool> pool,
+             std::shared_ptr<CopyChannels> channels, unsigned channel_count);
   DeviceLane(const DeviceLane&) = delete;
   DeviceLane& operator=(const DeviceLane&) = delete;
   ~DeviceLane();
+
+  // Gives every channel memory for casts, where it has none from an earlier load. What is sent afterwards has to wait
+  // for the callers' streams: the memory may be such as they still use. Returns whether any was missing. Throws what
+  // `source` throws.
+  bool ensure_staging(const StagingSource& source);
+
+  // Bytes a second that one slot's copy reaches; ensure_staging has been called.
+  [[nodiscard]] double measure_link() const;
 
   // What is sent from here on waits for what the caller has queued in that stream until now.
   void wait_for_caller(void* caller_stream);
@@ -44,17 +54,10 @@ class DeviceLane {
   [[nodiscard]] PinnedPool& pool() const noexcept { return *pool_; }
 
  private:
-  // A stream that is one thread's at a time: copy, casts and event of a slot must not mix with another's.
-  struct Channel {
-    std::mutex mutex;
-    std::unique_ptr<Stream> stream;
-    std::byte* staging = nullptr;
-  };
-
   std::shared_ptr<DeviceBackend> backend_;
   std::shared_ptr<PinnedPool> pool_;
-  std::shared_ptr<Segment> staging_;
-  std::vector<std::unique_ptr<Channel>> channels_;
+  std::shared_ptr<CopyChannels> owner_;
+  CopyChannelList channels_;
   std::atomic<std::size_t> next_ = 0;
 };
 

@@ -64,6 +64,8 @@ LoadProgress LoadHandle::progress() const noexcept {
   return {state_->bytes_done.load(std::memory_order_relaxed), state_->plan.read_bytes};
 }
 
+LoadTimes LoadHandle::times() const noexcept { return state_->clock.times(); }
+
 void LoadHandle::cancel() noexcept { state_->cancel("the load was cancelled"); }
 
 void LoadHandle::cancel_at(std::chrono::steady_clock::time_point deadline) noexcept { state_->cancel_at(deadline); }

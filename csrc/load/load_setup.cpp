@@ -12,9 +12,6 @@
 namespace warpload {
 namespace {
 
-// One DMA engine serves them all; several keep it busy while a slot's casts run.
-constexpr unsigned kMostStreams = 4;
-
 // What a read past the page cache may bring along at either end of a slot's bytes.
 constexpr std::uint64_t kBlockRoom = 2 * 4096;
 
@@ -35,145 +32,167 @@ Delivery delivery_of(bool in_arena, const Device& device) {
           .segment_alignment = in_arena ? kTensorAlignment : own_alignment};
 }
 
-class Setup {
- public:
-  Setup(LoaderResources& resources, std::span<const SegmentRequest> requests)
-      : resources_(resources), requests_(requests) {
-    for (const SegmentRequest& request : requests_) {
-      devices_.push_back(device_of(request.options, resources_.options().device));
-      const auto& backend = devices_.back().backend();
-      if (!devices_.back().through_slots()) continue;
-      if (std::find(backends_.begin(), backends_.end(), backend) == backends_.end()) backends_.push_back(backend);
-    }
+using Segments = std::vector<std::shared_ptr<Segment>>;
+
+// Wraps what the caller's allocator brought; nothing where it leaves the memory to the device.
+std::shared_ptr<Segment> adopted(AdoptedMemory memory, std::uint64_t bytes) {
+  if (memory.data == nullptr) return nullptr;
+  if (reinterpret_cast<std::uintptr_t>(memory.data) % kTensorAlignment != 0) {
+    throw InvalidArgumentError({.reason = "the memory of a segment does not begin at a multiple of 256 bytes"});
   }
+  return std::make_shared<AdoptedSegment>(memory.data, bytes, std::move(memory.owner));
+}
 
-  LoadSetup run(const SegmentAllocator& allocate) {
-    plan(true);
-    reserve(allocate);
-    open_lanes();
-    return std::move(setup_);
+void adopt(std::span<const SegmentSize> sizes, std::vector<AdoptedMemory> memory, Segments& segments) {
+  if (memory.size() != sizes.size()) {
+    throw InvalidArgumentError({.reason = "the allocator returned " + std::to_string(memory.size()) + " segments for " +
+                                          std::to_string(sizes.size())});
   }
-
- private:
-  void plan(bool device_casts) {
-    std::vector<Delivery> deliveries;
-    for (std::size_t index = 0; index < requests_.size(); ++index) {
-      Delivery delivery = delivery_of(requests_[index].options.arena.has_value(), devices_[index]);
-      if (delivery.through_slots && device_casts) {
-        delivery.device_casts = [this, backend = devices_[index].backend()](DType source, DType destination) {
-          return resources_.cast_sites().on_device(backend, *resources_.pinned_pool(*backend), source, destination);
-        };
-      }
-      deliveries.push_back(std::move(delivery));
-    }
-    const LoaderOptions& options = resources_.options();
-    const PlanLimits limits{.slot_bytes = options.slot_bytes - kBlockRoom, .ramp_batches = options.threads};
-    setup_.plan = make_load_plan(requests_, limits, deliveries);
-    if (!setup_.plan.casts.empty() && !reserve_staging()) plan(false);
+  for (std::size_t index = 0; index < sizes.size(); ++index) {
+    segments[sizes[index].segment] = adopted(std::move(memory[index]), sizes[index].bytes);
   }
+}
 
-  // Memory for casts on the devices; false when there is none to spare, so that the workers have to cast.
-  bool reserve_staging() {
-    const std::array<std::uint64_t, 1> bytes{stream_count() * resources_.options().slot_bytes};
-    try {
-      for (const auto& backend : backends_) staging_.push_back(backend->allocate(bytes)[0]);
-    } catch (const OutOfMemoryError&) {
-      staging_.clear();
-      return false;
-    }
-    return true;
+// Reserves, all at once, what is still missing of the segments that are `ours`.
+template <class Ours, class Reserve>
+void reserve_where(Ours ours, std::span<const SegmentSize> sizes, Reserve reserve, Segments& segments) {
+  std::vector<std::uint64_t> bytes;
+  std::vector<std::size_t> positions;
+  for (const SegmentSize& size : sizes) {
+    if (segments[size.segment] || !ours(size.segment)) continue;
+    bytes.push_back(size.bytes);
+    positions.push_back(size.segment);
   }
-
-  // The caller's arenas first, then the caller's allocator, then our own memory for what is left.
-  void reserve(const SegmentAllocator& allocate) {
-    setup_.segments.resize(requests_.size());
-    std::vector<SegmentSize> sizes;
-    for (std::size_t index = 0; index < requests_.size(); ++index) {
-      const std::uint64_t bytes = setup_.plan.segments[index].arena_bytes;
-      if (bytes == 0) continue;
-      if (const auto& arena = requests_[index].options.arena) {
-        setup_.segments[index] = setup_.arena_parts.take(*arena, bytes);
-      } else {
-        sizes.push_back({.segment = index, .bytes = bytes, .device = devices_[index].id()});
-      }
-    }
-    if (sizes.empty()) return;
-    if (allocate) adopt(sizes, allocate(sizes));
-    reserve_on_host(sizes);
-    for (const auto& backend : backends_) reserve_on_device(sizes, *backend);
+  if (positions.empty()) return;
+  Segments reserved = reserve(bytes);
+  for (std::size_t index = 0; index < positions.size(); ++index) {
+    segments[positions[index]] = std::move(reserved[index]);
   }
+}
 
-  void adopt(std::span<const SegmentSize> sizes, std::vector<AdoptedMemory> memory) {
-    if (memory.size() != sizes.size()) {
-      throw InvalidArgumentError({.reason = "the allocator returned " + std::to_string(memory.size()) +
-                                            " segments for " + std::to_string(sizes.size())});
-    }
-    for (std::size_t index = 0; index < sizes.size(); ++index) {
-      if (memory[index].data == nullptr) continue;
-      if (reinterpret_cast<std::uintptr_t>(memory[index].data) % kTensorAlignment != 0) {
-        throw InvalidArgumentError({.reason = "the memory of a segment does not begin at a multiple of 256 bytes"});
-      }
-      setup_.segments[sizes[index].segment] =
-          std::make_shared<AdoptedSegment>(memory[index].data, sizes[index].bytes, std::move(memory[index].owner));
-    }
+// Has what is sent from here on wait for the streams that the requests name; on one lane alone where it is given.
+void wait_for_callers(std::span<const SegmentRequest> requests, std::span<DeviceLane* const> lane_of,
+                      const DeviceLane* only = nullptr) {
+  for (std::size_t index = 0; index < requests.size(); ++index) {
+    DeviceLane* const lane = lane_of[index];
+    if (lane != nullptr && (only == nullptr || lane == only)) lane->wait_for_caller(requests[index].options.stream);
   }
-
-  void reserve_on_host(std::span<const SegmentSize> sizes) {
-    reserve_where([this](std::size_t segment) { return !devices_[segment].through_slots(); }, sizes,
-                  [](std::span<const std::uint64_t> bytes) { return reserve_host_arena(bytes); });
-  }
-
-  void reserve_on_device(std::span<const SegmentSize> sizes, DeviceBackend& backend) {
-    reserve_where([&](std::size_t segment) { return devices_[segment].backend().get() == &backend; }, sizes,
-                  [&](std::span<const std::uint64_t> bytes) { return backend.allocate(bytes); });
-  }
-
-  // Reserves, all at once, what is still missing of the segments that are `ours`.
-  template <class Ours, class Reserve>
-  void reserve_where(Ours ours, std::span<const SegmentSize> sizes, Reserve reserve) {
-    std::vector<std::uint64_t> bytes;
-    std::vector<std::size_t> positions;
-    for (const SegmentSize& size : sizes) {
-      if (setup_.segments[size.segment] || !ours(size.segment)) continue;
-      bytes.push_back(size.bytes);
-      positions.push_back(size.segment);
-    }
-    if (positions.empty()) return;
-    std::vector<std::shared_ptr<Segment>> segments = reserve(bytes);
-    for (std::size_t index = 0; index < positions.size(); ++index) {
-      setup_.segments[positions[index]] = std::move(segments[index]);
-    }
-  }
-
-  void open_lanes() {
-    for (std::size_t index = 0; index < backends_.size(); ++index) {
-      auto staging = staging_.empty() ? nullptr : std::move(staging_[index]);
-      setup_.lanes.push_back(std::make_unique<DeviceLane>(backends_[index], resources_.pinned_pool(*backends_[index]),
-                                                          stream_count(), std::move(staging)));
-    }
-    for (std::size_t index = 0; index < requests_.size(); ++index) {
-      setup_.lane_of.push_back(lane_of(devices_[index]));
-      if (DeviceLane* lane = setup_.lane_of.back()) lane->wait_for_caller(requests_[index].options.stream);
-    }
-  }
-
-  // Null on the host.
-  [[nodiscard]] DeviceLane* lane_of(const Device& device) const {
-    const auto found = std::find(backends_.begin(), backends_.end(), device.backend());
-    return found == backends_.end() ? nullptr : setup_.lanes[static_cast<std::size_t>(found - backends_.begin())].get();
-  }
-
-  [[nodiscard]] unsigned stream_count() const noexcept { return std::min(resources_.options().threads, kMostStreams); }
-
-  LoaderResources& resources_;
-  std::span<const SegmentRequest> requests_;
-  std::vector<Device> devices_;                           // one a request
-  std::vector<std::shared_ptr<DeviceBackend>> backends_;  // of those that slots go to
-  std::vector<std::shared_ptr<Segment>> staging_;         // one a backend, or none
-  LoadSetup setup_;
-};
+}
 
 }  // namespace
+
+LoadSetup::LoadSetup(LoaderResources& resources, std::span<const SegmentRequest> requests,
+                     const SegmentAllocator& allocate)
+    : resources_(resources), requests_(requests), allocate_(allocate) {
+  for (const SegmentRequest& request : requests_) {
+    devices_.push_back(device_of(request.options, resources_.options().device));
+  }
+  open_lanes();
+  make_plan(true);
+  if (!plan_.casts.empty() && !reserve_staging()) make_plan(false);
+  pin_slots();
+}
+
+void LoadSetup::open_lanes() {
+  const unsigned channels = std::min(resources_.options().threads, resources_.options().copy_streams);
+  for (const Device& device : devices_) {
+    DeviceLane*& lane = lanes_.lane_of.emplace_back(nullptr);
+    if (!device.through_slots()) continue;
+    const auto& backend = device.backend();
+    const auto found = std::find_if(lanes_.lanes.begin(), lanes_.lanes.end(),
+                                    [&](const auto& other) { return other->backend() == backend; });
+    if (found != lanes_.lanes.end()) {
+      lane = found->get();
+      continue;
+    }
+    lanes_.lanes.push_back(std::make_unique<DeviceLane>(backend, resources_.pinned_pool(*backend),
+                                                        resources_.copy_channels(*backend), channels));
+    lane = lanes_.lanes.back().get();
+  }
+}
+
+void LoadSetup::make_plan(bool device_casts) {
+  std::vector<Delivery> deliveries;
+  for (std::size_t index = 0; index < requests_.size(); ++index) {
+    Delivery delivery = delivery_of(requests_[index].options.arena.has_value(), devices_[index]);
+    if (delivery.through_slots && device_casts) {
+      delivery.device_casts = [this, index](DType source, DType destination) {
+        return casts_on(index, source, destination);
+      };
+    }
+    deliveries.push_back(std::move(delivery));
+  }
+  const LoaderOptions& options = resources_.options();
+  const PlanLimits limits{.slot_bytes = options.slot_bytes - kBlockRoom, .ramp_batches = options.threads};
+  plan_ = make_load_plan(requests_, limits, deliveries);
+}
+
+bool LoadSetup::casts_on(std::size_t request, DType source, DType destination) {
+  DeviceLane& lane = *lanes_.lane_of[request];
+  return resources_.cast_sites().on_device(*lane.backend(), source, destination, [&] {
+    ensure_staging(lane);
+    return lane.measure_link();
+  });
+}
+
+// Memory for casts on the devices; false when there is none to spare, so that the workers have to cast.
+bool LoadSetup::reserve_staging() {
+  try {
+    for (const auto& lane : lanes_.lanes) ensure_staging(*lane);
+  } catch (const OutOfMemoryError&) {
+    return false;
+  }
+  return true;
+}
+
+void LoadSetup::ensure_staging(DeviceLane& lane) {
+  const bool fresh = lane.ensure_staging([&](std::uint64_t bytes) { return allocate_staging(lane, bytes); });
+  if (fresh) wait_for_callers(requests_, lanes_.lane_of, &lane);
+}
+
+// From where the arena will come from.
+std::shared_ptr<Segment> LoadSetup::allocate_staging(const DeviceLane& lane, std::uint64_t bytes) {
+  const auto request = std::find(lanes_.lane_of.begin(), lanes_.lane_of.end(), &lane) - lanes_.lane_of.begin();
+  if (allocate_) {
+    const SegmentSize size{static_cast<std::size_t>(request), bytes, lane.backend()->id(), true};
+    std::vector<AdoptedMemory> memory = allocate_({&size, 1});
+    if (memory.size() == 1) {
+      if (auto segment = adopted(std::move(memory[0]), bytes)) return segment;
+    }
+  }
+  const std::array<std::uint64_t, 1> one{bytes};
+  return lane.backend()->allocate(one)[0];
+}
+
+// The pinner works ahead of the workers.
+void LoadSetup::pin_slots() {
+  for (const auto& lane : lanes_.lanes) lane->pool().reserve(lane->backend(), plan_.batches.size());
+}
+
+// The caller's arenas first, then the caller's allocator, then our own memory for what is left.
+Segments LoadSetup::reserve(const LoadPlan& plan, std::span<DeviceLane* const> lane_of) {
+  Segments segments(requests_.size());
+  std::vector<SegmentSize> sizes;
+  for (std::size_t index = 0; index < requests_.size(); ++index) {
+    const std::uint64_t bytes = plan.segments[index].arena_bytes;
+    if (bytes == 0) continue;
+    if (const auto& arena = requests_[index].options.arena) {
+      segments[index] = arena_parts_.take(*arena, bytes);
+    } else {
+      sizes.push_back({.segment = index, .bytes = bytes, .device = devices_[index].id()});
+    }
+  }
+  if (allocate_ && !sizes.empty()) adopt(sizes, allocate_(sizes), segments);
+  reserve_where([&](std::size_t segment) { return lane_of[segment] == nullptr; }, sizes, reserve_host_arena, segments);
+  for (std::size_t index = 0; index < requests_.size(); ++index) {
+    if (lane_of[index] == nullptr) continue;
+    reserve_where([&](std::size_t segment) { return lane_of[segment] == lane_of[index]; }, sizes,
+                  [&](std::span<const std::uint64_t> bytes) { return lane_of[index]->backend()->allocate(bytes); },
+                  segments);
+  }
+  wait_for_callers(requests_, lane_of);
+  return segments;
+}
 
 ArenaParts::~ArenaParts() {
   for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) part->arena.give_back(part->begin, part->bytes);
@@ -193,11 +212,6 @@ std::uint64_t arena_bytes_of(std::span<const SegmentRequest> requests, const Dev
     deliveries.push_back(delivery_of(true, device_of(request.options, device)));
   }
   return make_load_plan(requests, {}, deliveries).arena_bytes;
-}
-
-LoadSetup set_up_load(LoaderResources& resources, std::span<const SegmentRequest> requests,
-                      const SegmentAllocator& allocate) {
-  return Setup(resources, requests).run(allocate);
 }
 
 }  // namespace warpload

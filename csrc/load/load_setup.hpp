@@ -1,10 +1,15 @@
-// From requests to everything that a load needs before its first byte moves.
+// From requests to everything that a load needs, in two steps: what the workers need to begin, and the arena.
+//
+//   requests -> [ lanes, plan ] -> workers fill slots ...........-> slots go out -> ...
+//                       |                                         |
+//                       +-> [ arena: torch allocates, say ] ------+
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "device/segment.hpp"
@@ -37,21 +42,51 @@ class ArenaParts {
   std::vector<Part> parts_;  // in the order in which they were taken
 };
 
-struct LoadSetup {
-  LoadPlan plan;
-  ArenaParts arena_parts;
-  std::vector<std::shared_ptr<Segment>> segments;  // one a request; null when it has no bytes in the arena
+// The devices that a load's requests go to, and its way to each of them.
+struct LoadLanes {
   std::vector<std::unique_ptr<DeviceLane>> lanes;  // one a device
   std::vector<DeviceLane*> lane_of;                // by segment; null on the host
+};
+
+// Ownership: requests and allocator must outlive it. Threads: one.
+class LoadSetup {
+ public:
+  // Opens the devices' lanes, plans the requests, decides who casts and has slots pinned. Throws what Loader::start
+  // throws.
+  LoadSetup(LoaderResources& resources, std::span<const SegmentRequest> requests, const SegmentAllocator& allocate);
+
+  // The plan and the lanes; once.
+  [[nodiscard]] LoadPlan take_plan() noexcept { return std::move(plan_); }
+  [[nodiscard]] LoadLanes take_lanes() noexcept { return std::move(lanes_); }
+
+  // Reserves the whole arena of that plan, or nothing, and has the lanes wait for the callers' streams. Returns a
+  // segment a request, null where it has no bytes in the arena. Throws what Loader::start throws.
+  [[nodiscard]] std::vector<std::shared_ptr<Segment>> reserve(const LoadPlan& plan,
+                                                              std::span<DeviceLane* const> lane_of);
+
+  // The load has begun: parts of callers' arenas are its own.
+  void keep() noexcept { arena_parts_.keep(); }
+
+ private:
+  void open_lanes();
+  void make_plan(bool device_casts);
+  [[nodiscard]] bool casts_on(std::size_t request, DType source, DType destination);
+  [[nodiscard]] bool reserve_staging();
+  void ensure_staging(DeviceLane& lane);
+  [[nodiscard]] std::shared_ptr<Segment> allocate_staging(const DeviceLane& lane, std::uint64_t bytes);
+  void pin_slots();
+
+  LoaderResources& resources_;
+  std::span<const SegmentRequest> requests_;
+  const SegmentAllocator& allocate_;
+  std::vector<Device> devices_;  // one a request
+  LoadPlan plan_;
+  LoadLanes lanes_;
+  ArenaParts arena_parts_;
 };
 
 // Bytes of an arena that such requests take together; whether they have one does not matter. Where a request names no
 // device, it is `device`. Throws InvalidArgumentError, OutOfMemoryError.
 [[nodiscard]] std::uint64_t arena_bytes_of(std::span<const SegmentRequest> requests, const Device& device);
-
-// Plans the requests, decides who casts, reserves the whole arena and opens the devices' lanes, which then wait for the
-// callers' streams. All or nothing. Throws what Loader::start throws.
-[[nodiscard]] LoadSetup set_up_load(LoaderResources& resources, std::span<const SegmentRequest> requests,
-                                    const SegmentAllocator& allocate);
 
 }  // namespace warpload

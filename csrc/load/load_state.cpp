@@ -58,21 +58,17 @@ void clear_padding(const LoadPlan& plan, const Batch& batch, std::byte* slot) {
 }  // namespace
 
 LoadHandle::State::State(std::shared_ptr<LoaderResources> shared, const std::vector<SegmentRequest>& segment_requests,
-                         const SegmentAllocator& allocate)
-    : resources(std::move(shared)), group(resources->workers(), [this] { drain_lanes(); }) {
+                         LoadSetup& setup)
+    : resources(std::move(shared)), plan(setup.take_plan()), group(resources->workers(), [this] { drain_lanes(); }) {
   for (const SegmentRequest& request : segment_requests) checkpoints.push_back(request.checkpoint);
-  LoadSetup setup = set_up_load(*resources, segment_requests, allocate);
-  plan = std::move(setup.plan);
-  segments = std::move(setup.segments);
-  lanes = std::move(setup.lanes);
-  lane_of = std::move(setup.lane_of);
+  LoadLanes ways = setup.take_lanes();
+  lanes = std::move(ways.lanes);
+  lane_of = std::move(ways.lane_of);
   runs_left = std::make_unique<std::atomic<std::size_t>[]>(plan.segments.size());
   dropped = std::make_unique<std::atomic<bool>[]>(plan.segments.size());
   for (std::size_t index = 0; index < plan.segments.size(); ++index) {
     runs_left[index].store(plan.segments[index].run_count, std::memory_order_relaxed);
   }
-  make_tensors();
-  setup.arena_parts.keep();
 }
 
 void LoadHandle::State::make_tensors() {
@@ -102,9 +98,35 @@ void LoadHandle::State::end(std::unique_ptr<State> state) noexcept {
   if (state && state->owner != ::getpid()) static_cast<void>(state.release());
 }
 
-void LoadHandle::State::start() {
+void LoadHandle::State::start(LoadSetup& setup) {
+  try {
+    if (!lanes.empty()) start_pumps();  // slots are filled while the arena is being reserved
+    segments = setup.reserve(plan, lane_of);
+    make_tensors();
+  } catch (...) {
+    group.fail(std::current_exception());
+    notify_segments();
+    group.wait();
+    throw;
+  }
+  setup.keep();
+  arena_ready.store(true, std::memory_order_release);
+  notify_segments();
+  if (lanes.empty()) start_pumps();
+}
+
+void LoadHandle::State::start_pumps() {
   const std::size_t pumps = std::min<std::size_t>(resources->workers().size(), plan.batches.size());
   for (std::size_t index = 0; index < pumps; ++index) group.run([this] { pump(); });
+}
+
+// False when the load ends before.
+bool LoadHandle::State::wait_for_arena() {
+  if (arena_ready.load(std::memory_order_acquire)) return true;
+  std::unique_lock lock(segment_mutex);
+  segment_finished_or_failed.wait(lock,
+                                  [&] { return arena_ready.load(std::memory_order_acquire) || group.stopping(); });
+  return arena_ready.load(std::memory_order_acquire);
 }
 
 void LoadHandle::State::pump() {
@@ -180,6 +202,7 @@ void LoadHandle::State::deliver(HostCopier& copier, const Batch& batch) {
 }
 
 void LoadHandle::State::deliver_directly(HostCopier& copier, const Batch& batch) {
+  if (!wait_for_arena()) return;
   for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
     if (stopping()) return;
     const ReadRun& run = plan.runs[index];
@@ -191,7 +214,9 @@ void LoadHandle::State::deliver_directly(HostCopier& copier, const Batch& batch)
 void LoadHandle::State::deliver_through_slot(HostCopier& copier, const Batch& batch) {
   const std::size_t segment = plan.runs[batch.first_run].segment;
   DeviceLane& lane = *lane_of[segment];
+  LoadClock::Lap lap(clock);
   auto slot = lane.pool().acquire(lane.backend(), [this] { return stopping(); });
+  lap.end(LoadClock::Part::kWaitingForSlots);
   if (!slot) return;
   const std::optional<std::size_t> lead = copier.read_straight(plan, batch, *checkpoints[segment], slot->bytes());
   if (!lead) {
@@ -201,11 +226,14 @@ void LoadHandle::State::deliver_through_slot(HostCopier& copier, const Batch& ba
       copier.copy(plan, batch, index, *checkpoints[segment], slot->bytes().data());
     }
   }
+  lap.end(LoadClock::Part::kReading);
+  if (!wait_for_arena()) return;
   try {
     lane.send(std::move(*slot), lead.value_or(0), plan, batch, segments[segment]->data());
   } catch (const DeviceError& error) {
     rethrow_with_tensor(error, *checkpoints[segment], plan.runs[batch.first_run]);
   }
+  lap.end(LoadClock::Part::kSending);
   arrived(batch.first_run, batch.run_count);
 }
 

@@ -1,6 +1,5 @@
 #include "warpload/loader.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/process_owned.hpp"
@@ -38,8 +37,9 @@ std::uint64_t Loader::arena_bytes_of_one(Checkpoint::Ptr checkpoint, SegmentOpti
 }
 
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {
-  auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, allocate);
-  state->start();
+  LoadSetup setup(*state_->resources, requests, allocate);  // outlives the workers where reserving fails
+  auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, setup);
+  state->start(setup);
   return LoadHandle(std::move(state));
 }
 
@@ -50,23 +50,13 @@ std::uint64_t Loader::arena_bytes(const std::vector<SegmentRequest>& requests) c
 void Loader::prepare(const Device& device, std::uint64_t bytes) const {
   if (!device.through_slots()) return;
   LoaderResources& resources = *state_->resources;
-  const LoaderOptions& options = resources.options();
-  const std::uint64_t wanted = std::min(bytes, options.pinned_bytes);
-  const std::uint64_t slots = std::max<std::uint64_t>((wanted + options.slot_bytes - 1) / options.slot_bytes, 1);
-  TaskGroup& group = state_->preparations;
-  const auto pin = [&resources, backend = device.backend(), bytes = slots * options.slot_bytes] {
-    try {
-      const auto pool = resources.pinned_pool(*backend);
-      if (pool->bytes() < bytes) pool->grow(backend);
-    } catch (const Error&) {  // a load that needs it will say so
-    }
-  };
-  // One worker opens the device, which takes a while; the others stay free until there is something to share.
-  group.run([&group, pin, slots, backend = device.backend()] {
+  // One worker opens the device, which takes a while; pinning is the pool's own business.
+  state_->preparations.run([&resources, bytes, backend = device.backend()] {
     try {
       backend->open();
-      for (std::uint64_t slot = 0; slot < slots; ++slot) group.run(pin);
-    } catch (const Error&) {  // likewise
+      const std::uint64_t slot_bytes = resources.options().slot_bytes;
+      resources.pinned_pool(*backend)->reserve(backend, bytes / slot_bytes + 1);
+    } catch (const Error&) {  // a load that needs it will say so
     }
   });
 }

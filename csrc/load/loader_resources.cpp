@@ -8,9 +8,12 @@ namespace {
 // Memory bandwidth is spent long before; more workers only fight over it.
 constexpr unsigned kMostDefaultThreads = 32;
 constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
+// A slot for each worker to fill, and a few that are being copied meanwhile: more only take longer to pin.
+constexpr std::uint64_t kSpareSlots = 4;
 
 LoaderOptions checked(LoaderOptions options) {
   if (options.threads == 0) options.threads = std::min(ThreadPool::usable_processors(), kMostDefaultThreads);
+  if (options.copy_streams == 0) throw InvalidArgumentError({.reason = "copy_streams is 0, not at least 1"});
   if (options.slot_bytes == 0 || options.slot_bytes % kHugePage != 0) {
     throw InvalidArgumentError(
         {.reason = "slot_bytes is " + std::to_string(options.slot_bytes) + ", not a multiple of 2 MiB"});
@@ -27,32 +30,51 @@ std::shared_ptr<PinnedPool> LoaderResources::pinned_pool(const DeviceBackend& ba
   const std::lock_guard lock(mutex_);
   auto& pool = pools_[backend.pinning_domain()];
   if (!pool) {
-    pool = std::make_shared<PinnedPool>(
-        PinnedPoolOptions{.limit_bytes = options_.pinned_bytes, .slot_bytes = options_.slot_bytes});
+    pool = std::make_shared<PinnedPool>(PinnedPoolOptions{.limit_bytes = options_.pinned_bytes,
+                                                          .slot_bytes = options_.slot_bytes,
+                                                          .most_slots = options_.threads + kSpareSlots});
   }
   return pool;
 }
 
-std::uint64_t LoaderResources::release_pinned_memory() {
+std::shared_ptr<CopyChannels> LoaderResources::copy_channels(const DeviceBackend& backend) {
   const std::lock_guard lock(mutex_);
+  auto& channels = channels_[{backend.pinning_domain(), backend.id().ordinal}];
+  if (!channels) channels = std::make_shared<CopyChannels>();
+  return channels;
+}
+
+std::uint64_t LoaderResources::release_pinned_memory() {
+  std::vector<std::shared_ptr<CopyChannels>> channels;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [device, idle] : channels_) channels.push_back(idle);
+  }
+  for (const auto& idle : channels) idle->release_unused();
   std::uint64_t bytes = 0;
-  for (const auto& [domain, pool] : pools_) bytes += pool->release_unused();
+  for (const auto& pool : pools()) bytes += pool->release_unused();
   return bytes;
 }
 
 std::uint64_t LoaderResources::pinned_bytes() const {
-  const std::lock_guard lock(mutex_);
   std::uint64_t bytes = 0;
-  for (const auto& [domain, pool] : pools_) bytes += pool->pinned_bytes();
+  for (const auto& pool : pools()) bytes += pool->pinned_bytes();
   return bytes;
 }
 
 std::string LoaderResources::pinning_failure() const {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [domain, pool] : pools_) {
+  for (const auto& pool : pools()) {
     if (std::string failure = pool->pinning_failure(); !failure.empty()) return failure;
   }
   return {};
+}
+
+// A copy of the list: what is asked of a pool may take long.
+std::vector<std::shared_ptr<PinnedPool>> LoaderResources::pools() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<PinnedPool>> pools;
+  for (const auto& [domain, pool] : pools_) pools.push_back(pool);
+  return pools;
 }
 
 }  // namespace warpload

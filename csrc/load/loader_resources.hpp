@@ -5,11 +5,14 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "device/backend.hpp"
 #include "device/pinned_pool.hpp"
 #include "exec/thread_pool.hpp"
 #include "load/cast_sites.hpp"
+#include "load/copy_channels.hpp"
 #include "warpload/load_options.hpp"
 
 namespace warpload {
@@ -26,15 +29,22 @@ class LoaderResources {
   // The ring of slots of that device's pinning domain.
   [[nodiscard]] std::shared_ptr<PinnedPool> pinned_pool(const DeviceBackend& backend);
 
+  // The idle channels of that device.
+  [[nodiscard]] std::shared_ptr<CopyChannels> copy_channels(const DeviceBackend& backend);
+
+  // Lets the idle channels go as well, with the device's memory that they hold. Returns the pinned bytes.
   std::uint64_t release_pinned_memory();
   [[nodiscard]] std::uint64_t pinned_bytes() const;
   [[nodiscard]] std::string pinning_failure() const;
 
  private:
+  [[nodiscard]] std::vector<std::shared_ptr<PinnedPool>> pools() const;
+
   LoaderOptions options_;
   CastSites cast_sites_;
   mutable std::mutex mutex_;
   std::map<const void*, std::shared_ptr<PinnedPool>> pools_;
+  std::map<std::pair<const void*, int>, std::shared_ptr<CopyChannels>> channels_;  // by pinning domain and ordinal
   ThreadPool workers_;  // last: joined before what its tasks use goes
 };
 

@@ -110,7 +110,7 @@ struct LoadPlan {
 struct PlanLimits {
   std::uint64_t run_bytes = std::uint64_t{512} << 10;  // stays in a core's own cache between read and cast
   std::uint64_t batch_bytes = std::uint64_t{8} << 20;  // of the destination
-  std::uint64_t slot_bytes = std::uint64_t{8} << 20;   // a multiple of 256
+  std::uint64_t slot_bytes = std::uint64_t{4} << 20;   // a multiple of 256
   // As many of a plan's first slots are filled only this far, one a worker: the first copies start early.
   std::size_t ramp_batches = 0;
   std::uint64_t ramp_bytes = std::uint64_t{1} << 20;  // a multiple of 256

@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from os import PathLike
 from typing import Any
@@ -25,6 +26,7 @@ class Device:
     @property
     def name(self) -> str: ...
     def memory(self) -> tuple[int, int]: ...
+    def beside_captures(self) -> contextlib.AbstractContextManager[None]: ...
 
 class SegmentRequest:
     def __init__(
@@ -73,6 +75,7 @@ class Loader:
         self,
         requests: Sequence[SegmentRequest],
         allocate: Callable[[list[tuple[int, int]]], Sequence[tuple[int, Any]]] | None = None,
+        allocate_staging: Callable[[list[tuple[int, int]]], Sequence[tuple[int, Any]]] | None = None,
     ) -> LoadHandle: ...
     def prepare(self, device: Device, bytes: int) -> None: ...
     def release_pinned_memory(self) -> int: ...

@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import _core, options
-from .errors import DeviceError, device_out_of_memory
+from . import _core, options, room
+from .errors import DeviceError, InvalidArgumentError, device_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -79,10 +79,31 @@ def _native(kind: str, index: int) -> _core.Device:
 
 
 def current_stream(device: torch.device) -> int:
-    """Return the handle of torch's current stream on the device."""
+    """Return the handle of torch's current stream on the device.
+
+    Raises:
+        InvalidArgumentError: it is being captured into a CUDA graph, which a load cannot be part of; nothing has been
+            taken from the graph's pool of memory yet.
+    """
+    if device.type != "cuda":
+        return 0
     import torch
 
-    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    with torch.cuda.device(device):
+        if torch.cuda.is_current_stream_capturing():
+            raise InvalidArgumentError(
+                f"{device}: the current stream is being captured into a CUDA graph, and a load cannot be part of one"
+                " (load before the capture begins)"
+            )
+    return torch.cuda.current_stream(device).cuda_stream
+
+
+def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Let this thread's calls of torch's allocator disturb no CUDA graph that another thread captures.
+
+    torch does so for the thread that captures only; elsewhere a plain ``cudaMalloc`` would end the capture.
+    """
+    return native(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
@@ -127,16 +148,27 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     Raises:
         OutOfMemoryError: it does not fit; on a GPU also a ``torch.OutOfMemoryError``.
     """
+    wanted = [(segment, nbytes, device) for segment, nbytes in sizes if (device := devices[segment]) is not None]
+    needed: dict[torch.device, list[int]] = defaultdict(list)
+    for _, nbytes, device in wanted:
+        needed[device].append(nbytes)
+    with contextlib.ExitStack() as scopes:
+        for device in needed:
+            scopes.enter_context(_beside_captures(device))
+        for device, each in needed.items():
+            _check_room(device, each)
+        tensors = _take(wanted)
+    placed = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
+    return [placed.get(segment, (0, None)) for segment, _ in sizes]
+
+
+def _take(wanted: Sequence[tuple[int, int, torch.device]]) -> dict[int, torch.Tensor]:
+    """Return a tensor for each ``(segment, bytes, device)``, or raise and keep none."""
     import torch
 
-    wanted = [(segment, nbytes, device) for segment, nbytes in sizes if (device := devices[segment]) is not None]
-    needed: dict[torch.device, int] = defaultdict(int)
-    for _, nbytes, device in wanted:
-        needed[device] += nbytes
-    for device, nbytes in needed.items():
-        _check_room(device, nbytes)
     tensors = {}
-    refusal = RuntimeError if all(device.type == "cpu" for device in needed) else torch.OutOfMemoryError
+    on_host = all(device.type == "cpu" for _, _, device in wanted)
+    refusal = RuntimeError if on_host else torch.OutOfMemoryError
     try:
         for segment, nbytes, device in wanted:
             spare = _ALIGNMENT if device.type == "cpu" else 0
@@ -144,10 +176,9 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     except refusal as error:  # the CPU's allocator raises no class of its own
         tensors.clear()
         raise device_out_of_memory()(
-            f"an arena of {sum(needed.values())} bytes could not be reserved: {error}"
+            f"an arena of {sum(nbytes for _, nbytes, _ in wanted)} bytes could not be reserved: {error}"
         ) from error
-    placed = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
-    return [placed.get(segment, (0, None)) for segment, _ in sizes]
+    return tensors
 
 
 # torch's allocators align at 64 bytes on the CPU and at 512 on a GPU; the core wants 256.
@@ -159,26 +190,44 @@ def _aligned_address(tensor: torch.Tensor) -> int:
     return address + -address % _ALIGNMENT
 
 
-def _check_room(device: torch.device, nbytes: int) -> None:
-    """Compare with what is free on a GPU, counting what torch's allocator has to spare, and its limits."""
+def _check_room(device: torch.device, sizes: Sequence[int]) -> None:
+    """Refuse segments that torch's allocator cannot give, before it has given its cache up for them."""
     if device.type != "cuda":
         return
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
     try:
-        allocated = torch.cuda.memory_allocated(device)
-        spare = torch.cuda.memory_reserved(device) - allocated
-        allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total) - allocated
-    except RuntimeError:  # an allocator of the user's, which does not say: it decides itself
+        allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+        limit = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    except RuntimeError:  # an allocator of the user's, or the driver's pool, which do not say: they decide themselves
         return
-    room = min(free + spare, allowed)
-    if nbytes <= room:
-        return
-    raise device_out_of_memory()(
-        f"{device}: an arena of {nbytes} bytes does not fit: {free} of {total} bytes are free, torch holds {spare} to"
-        f" spare and may allocate {allowed} more (load fewer components at once, or in a smaller dtype)"
+    if sum(map(room.allocation_bytes, sizes)) <= min(free, limit - reserved):
+        return  # whatever the cache is like
+    spare, allowed, needed = reserved - allocated, limit - allocated, sum(sizes)
+    refusal = (
+        f"{device}: an arena of {needed} bytes does not fit: {free} of {total} bytes are free, torch holds {spare} to"
+        f" spare and may allocate {allowed} more"
     )
+    if needed > min(free + spare, allowed):
+        raise device_out_of_memory()(f"{refusal} (load fewer components at once, or in a smaller dtype)")
+    if not _fits_into_cache(device, sizes, free, limit - reserved):
+        raise device_out_of_memory()(
+            f"{refusal}, but what it holds lies in pieces between tensors in use: there is no place for {max(sizes)}"
+            " bytes in one (load before other work, or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)"
+        )
+
+
+def _fits_into_cache(device: torch.device, sizes: Sequence[int], free: int, allowance: int) -> bool:
+    """Ask for the cache's pieces, which takes milliseconds where there are many."""
+    import torch
+
+    try:
+        snapshot = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return True
+    stream = torch.cuda.current_stream(device).cuda_stream
+    return room.fits(sizes, free, allowance, room.free_pieces(snapshot, device.index or 0, stream))
 
 
 def give_back_spare(device: torch.device) -> None:
@@ -186,4 +235,5 @@ def give_back_spare(device: torch.device) -> None:
     if device.type == "cuda":
         import torch
 
-        torch.cuda.empty_cache()
+        with _beside_captures(device):
+            torch.cuda.empty_cache()

@@ -62,7 +62,7 @@ def worker_count() -> int:
 def release_pinned_memory() -> int:
     """Unlock and free the host memory that is kept for copies to devices; returns its bytes.
 
-    What a load under way uses is kept. The next load to a device pins anew, which takes some tens of milliseconds.
+    The devices' working memory for casts, a few slots of torch's allocator, goes as well. What a load under way uses is kept. The next load to a device pins anew, which takes some tens of milliseconds.
     """
     with _loaders_lock:
         loaders = list(_loaders.values())

@@ -27,7 +27,7 @@ def _from_environment(variable: str, default: str) -> Callable[[], str]:
 
 
 def _pinned_bytes() -> int:
-    return _number("WARPLOAD_PINNED_BYTES", os.environ.get("WARPLOAD_PINNED_BYTES", "").strip() or str(256 * _MIB))
+    return _number("WARPLOAD_PINNED_BYTES", os.environ.get("WARPLOAD_PINNED_BYTES", "").strip() or str(128 * _MIB))
 
 
 def _threads() -> int:
@@ -59,9 +59,9 @@ class LoadOptions:
     Attributes:
         arena: ``"auto"`` fills an arena through slots for devices, and maps files or fills memory directly on the CPU;
             ``"always"`` treats the CPU like a device, which is slower and there to test with. (``WARPLOAD_ARENA``)
-        pinned_bytes: the most host memory, in bytes, that is page-locked for copies to devices, in slots of 8 MiB of
-            which there is at least one; kept for the next load until ``release_pinned_memory``.
-            (``WARPLOAD_PINNED_BYTES``, 256 MiB)
+        pinned_bytes: the most host memory, in bytes, that is page-locked for copies to devices: slots of 4 MiB, one a
+            worker and four more, and at least one; kept for the next load until ``release_pinned_memory``.
+            (``WARPLOAD_PINNED_BYTES``, 128 MiB)
         device_casts: who casts on the way to a device: ``"host"`` (the workers), ``"device"`` or ``"auto"`` (the device
             where the source is no larger than the result, else the faster one by measurement). The bits are the same.
             (``WARPLOAD_DEVICE_CASTS``)

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 
 #include "device/backend.hpp"
+#include "warpload/error.hpp"
 
 namespace warpload {
 namespace {
@@ -26,10 +28,14 @@ TEST(CastSitesTest, SlowLinkKeepsTheCastOnTheHost) {
 
 struct CastSitesOnHostTest : ::testing::Test {
   std::shared_ptr<DeviceBackend> backend = make_host_backend();
-  PinnedPool pool{{.limit_bytes = std::uint64_t{8} << 20, .slot_bytes = std::uint64_t{2} << 20}};
+  int measured = 0;
+  std::function<double()> link_rate = [this] {
+    ++measured;
+    return 50e9;
+  };
 
   bool on_device(DeviceCasts mode, DType source, DType destination) {
-    return CastSites(mode, 2).on_device(backend, pool, source, destination);
+    return CastSites(mode, 2).on_device(*backend, source, destination, link_rate);
   }
 };
 
@@ -49,10 +55,29 @@ TEST_F(CastSitesOnHostTest, PairThatTheDeviceDoesNotCastStaysOnTheHost) {
 
 TEST_F(CastSitesOnHostTest, NarrowingIsMeasuredOnceAndTheAnswerKept) {
   CastSites sites(DeviceCasts::kAuto, 2);
-  const bool first = sites.on_device(backend, pool, DType::f32, DType::bf16);
+  const bool first = sites.on_device(*backend, DType::f32, DType::bf16, link_rate);
   for (int round = 0; round < 5; ++round) {
-    EXPECT_EQ(sites.on_device(backend, pool, DType::f32, DType::bf16), first);
+    EXPECT_EQ(sites.on_device(*backend, DType::f32, DType::bf16, link_rate), first);
   }
+  static_cast<void>(sites.on_device(*backend, DType::f32, DType::f16, link_rate));
+  EXPECT_EQ(measured, 1);
+}
+
+TEST_F(CastSitesOnHostTest, WorkersCastWhereThereIsNoMemoryToMeasureWith) {
+  link_rate = []() -> double { throw OutOfMemoryError({.reason = "none is left"}); };
+  EXPECT_FALSE(on_device(DeviceCasts::kAuto, DType::f32, DType::bf16));
+}
+
+// Another load that asks meanwhile must not wait for a device that is slow to answer.
+TEST_F(CastSitesOnHostTest, NothingIsLockedWhileTheLinkIsMeasured) {
+  CastSites sites(DeviceCasts::kAuto, 2);
+  int depth = 0;
+  link_rate = [&]() -> double {
+    if (depth++ == 0) static_cast<void>(sites.on_device(*backend, DType::f32, DType::f16, link_rate));
+    return 50e9;
+  };
+  static_cast<void>(sites.on_device(*backend, DType::f32, DType::bf16, link_rate));
+  EXPECT_EQ(depth, 2);
 }
 
 }  // namespace

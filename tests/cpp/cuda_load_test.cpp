@@ -243,8 +243,13 @@ const std::set<std::string> kFreeing{"cuMemFree_v2",      "cuMemHostUnregister",
                                      "cuEventDestroy_v2", "cuModuleUnload",      "cuDevicePrimaryCtxRelease_v2",
                                      "cuCtxPopCurrent_v2"};
 // Calls that a load survives: it pins less, or waits another way, or only describes an error.
-const std::set<std::string> kSurvived{"cuMemHostRegister_v2", "cuEventQuery",       "cuGetErrorName",
-                                      "cuGetErrorString",     "cuDriverGetVersion", "cuDeviceGetName"};
+const std::set<std::string> kSurvived{"cuThreadExchangeStreamCaptureMode",
+                                      "cuMemHostRegister_v2",
+                                      "cuEventQuery",
+                                      "cuGetErrorName",
+                                      "cuGetErrorString",
+                                      "cuDriverGetVersion",
+                                      "cuDeviceGetName"};
 
 const char* const kCalls[] = {
 #define WARPLOAD_NAME(name, parameters) #name,

@@ -197,22 +197,99 @@ TEST_P(DeviceLoadTest, LoadersOwnDeviceIsTheDefault) {
   EXPECT_TRUE(bytes_of(result.tensors(1)[5], Device::host()) == f32_pattern(700'003));
 }
 
-TEST_P(DeviceLoadTest, WhatTheAllocatorThrowsPassesThroughAndNothingIsRead) {
+TEST_P(DeviceLoadTest, WhatTheAllocatorThrowsPassesThroughAndNothingGoesToTheDevice) {
   const Device device = open_device(GetParam());
-  const auto source = std::make_shared<MemorySource>(testing::safetensors_file(assorted()));
-  const auto checkpoint = Checkpoint::from_sources({source});
-  const std::uint64_t reads = source->read_count();
+  const Loader loader(small_slots());
   const SegmentAllocator refuse = [](std::span<const SegmentSize>) -> std::vector<AdoptedMemory> {
     throw std::runtime_error("no memory to lend");
   };
-  EXPECT_THROW(static_cast<void>(Loader(small_slots()).start({{checkpoint, {.device = device}}}, refuse)),
+  EXPECT_THROW(static_cast<void>(loader.start({{checkpoint_of(assorted()), {.device = device}}}, refuse)),
                std::runtime_error);
   const SegmentAllocator misaligned = [](std::span<const SegmentSize>) {
     return std::vector<AdoptedMemory>{{reinterpret_cast<std::byte*>(0x1001), nullptr}};
   };
-  EXPECT_THROW(static_cast<void>(Loader(small_slots()).start({{checkpoint, {.device = device}}}, misaligned)),
+  EXPECT_THROW(static_cast<void>(loader.start({{checkpoint_of(assorted()), {.device = device}}}, misaligned)),
                InvalidArgumentError);
-  EXPECT_EQ(source->read_count(), reads);
+  EXPECT_EQ(testing::counters().copies_to_device, 0U);
+  const auto tensors = loader.start(checkpoint_of(assorted()), {.device = device}).get().tensors();
+  EXPECT_TRUE(bytes_of(tensors[5], device) == f32_pattern(700'003));
+}
+
+TEST_P(DeviceLoadTest, SlotsAreFilledWhileTheAllocatorIsStillAtWork) {
+  const Device device = open_device(GetParam());
+  const auto source = std::make_shared<MemorySource>(testing::safetensors_file(assorted()));
+  const auto checkpoint = Checkpoint::from_sources({source});
+  const std::uint64_t header_reads = source->read_count();
+  bool filled = false;
+  const SegmentAllocator slow = [&](std::span<const SegmentSize> sizes) {
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
+    while (!filled && std::chrono::steady_clock::now() < end) filled = source->read_count() > header_reads;
+    return std::vector<AdoptedMemory>(sizes.size());  // the device allocates
+  };
+  const auto tensors = Loader(small_slots()).start({{checkpoint, {.device = device}}}, slow).get().tensors();
+  EXPECT_TRUE(filled);
+  EXPECT_TRUE(bytes_of(tensors[4], device) == bf16_pattern(3'000'001, 3));
+}
+
+TEST_P(DeviceLoadTest, ReadThatFailsWhileTheAllocatorIsAtWorkIsTheLoadsError) {
+  const Device device = open_device(GetParam());
+  const auto source = std::make_shared<MemorySource>(
+      testing::safetensors_file(assorted()), MemorySource::Options{.path = "broken.safetensors", .fail_at_read = 2});
+  const auto checkpoint = Checkpoint::from_sources({source});
+  const SegmentAllocator slow = [&](std::span<const SegmentSize> sizes) {
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
+    while (source->read_count() <= 2 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    return std::vector<AdoptedMemory>(sizes.size());
+  };
+  const Loader loader(small_slots());
+  const auto load = loader.start({{checkpoint, {.device = device}}}, slow);
+  EXPECT_EQ(catch_error<IoError>([&] { static_cast<void>(load.get()); }).path(), "broken.safetensors");
+}
+
+TEST_P(DeviceLoadTest, WorkingMemoryForCastsComesFromTheAllocatorAndIsKeptUntilItIsReleased) {
+  const Device device = open_device(GetParam());
+  const auto owner = std::make_shared<int>(1);
+  int staging = 0;
+  const SegmentAllocator allocate = [&](std::span<const SegmentSize> sizes) {
+    std::vector<AdoptedMemory> memory;
+    for (const SegmentSize& size : sizes) {
+      const std::uint64_t bytes[] = {size.bytes};
+      auto segment = device.backend()->allocate(bytes)[0];
+      std::byte* const data = segment->data();
+      using Kept = std::pair<std::shared_ptr<Segment>, std::shared_ptr<int>>;
+      memory.push_back({data, std::make_shared<Kept>(std::move(segment), size.staging ? owner : nullptr)});
+      staging += size.staging ? 1 : 0;
+    }
+    return memory;
+  };
+  LoaderOptions options = small_slots();
+  options.device_casts = DeviceCasts::kDevice;
+  const Loader loader(options);
+  for (int round = 0; round < 3; ++round) {
+    const auto tensors =
+        loader.start({{checkpoint_of(assorted()), {.dtype = DType::f32, .device = device}}}, allocate).get().tensors();
+    EXPECT_TRUE(bytes_of(tensors[4], device) == cast_bytes(bf16_pattern(3'000'001, 3), DType::bf16, DType::f32));
+  }
+  EXPECT_EQ(staging, 1);
+  EXPECT_GT(owner.use_count(), 1);
+  loader.release_pinned_memory();
+  EXPECT_EQ(owner.use_count(), 1);
+}
+
+TEST_P(DeviceLoadTest, WorkersCastWhereTheAllocatorHasNoWorkingMemory) {
+  const Device device = open_device(GetParam());
+  const SegmentAllocator allocate = [&](std::span<const SegmentSize> sizes) {
+    if (sizes[0].staging) throw OutOfMemoryError({.reason = "none for casts"});
+    return std::vector<AdoptedMemory>(sizes.size());
+  };
+  for (const DeviceCasts casts : {DeviceCasts::kDevice, DeviceCasts::kAuto}) {
+    LoaderOptions options = small_slots();
+    options.device_casts = casts;
+    const auto tensors =
+        Loader(options).start({{checkpoint_of(assorted()), {.dtype = DType::f16, .device = device}}}, allocate);
+    EXPECT_TRUE(bytes_of(tensors.get().tensors()[5], device) ==
+                cast_bytes(f32_pattern(700'003), DType::f32, DType::f16));
+  }
 }
 
 TEST_P(DeviceLoadTest, FailingReadEndsTheLoadAndNamesShardTensorAndRange) {

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,14 +20,19 @@ const auto kNeverStop = [] { return false; };
 
 // Done when the test says so.
 struct Gate {
-  std::atomic<bool> open = false;
+  explicit Gate(bool is_open = false) : open(is_open) {}
+  std::atomic<bool> open;
   std::atomic<bool> broken = false;
 };
 
 class GatedEvent final : public Event {
  public:
-  explicit GatedEvent(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
+  explicit GatedEvent(
+      std::shared_ptr<Gate> gate, std::function<void()> on_use = [] {})
+      : gate_(std::move(gate)), on_use_(std::move(on_use)) {}
+  ~GatedEvent() override { on_use_(); }
   [[nodiscard]] bool done() override {
+    on_use_();
     if (gate_->broken) throw DeviceError({.reason = "the device is lost"});
     return gate_->open;
   }
@@ -35,6 +42,7 @@ class GatedEvent final : public Event {
 
  private:
   std::shared_ptr<Gate> gate_;
+  std::function<void()> on_use_;
 };
 
 // Pins nothing; counts, and refuses after a number of times.
@@ -48,27 +56,43 @@ class CountingPinner final : public DeviceBackend {
   [[nodiscard]] std::vector<std::shared_ptr<Segment>> allocate(std::span<const std::uint64_t>) override { return {}; }
   [[nodiscard]] std::unique_ptr<Stream> create_stream() override { return nullptr; }
   void pin(std::span<std::byte>) override {
+    on_use();
     if (pinned.fetch_add(1) >= allowed_) {
       pinned.fetch_sub(1);
       throw DeviceError({.reason = "no more memory can be pinned"});
     }
+    threads.insert(std::this_thread::get_id());
   }
-  void unpin(std::span<std::byte>) noexcept override { pinned.fetch_sub(1); }
+  void unpin(std::span<std::byte>) noexcept override {
+    on_use();
+    pinned.fetch_sub(1);
+  }
   [[nodiscard]] const void* pinning_domain() const noexcept override { return this; }
   [[nodiscard]] bool can_cast(DType, DType) override { return false; }
 
+  std::function<void()> on_use = [] {};
   std::atomic<int> pinned = 0;
+  std::set<std::thread::id> threads;  // that pinned, one at a time
 
  private:
   std::string name_ = "counting";
   int allowed_;
 };
 
+constexpr DeviceId kGpu{DeviceKind::kCuda, 0};
+constexpr DeviceId kOtherGpu{DeviceKind::kCuda, 1};
+
 struct PinnedPoolTest : ::testing::Test {
   std::shared_ptr<CountingPinner> pinner = std::make_shared<CountingPinner>();
   PinnedPool pool{{.limit_bytes = 2 * kSlot, .slot_bytes = kSlot}};
 
   PinnedPool::Slot take() { return std::move(*pool.acquire(pinner, kNeverStop)); }
+  void send(PinnedPool::Slot slot, const std::shared_ptr<Gate>& gate, DeviceId device = kGpu) {
+    pool.in_flight(std::move(slot), std::make_unique<GatedEvent>(gate), device);
+  }
+  void wait_until_pinned(int slots) const {
+    while (pinner->pinned < slots) std::this_thread::yield();
+  }
 };
 
 TEST_F(PinnedPoolTest, SlotThatWasGivenBackServesAgainInsteadOfANewOne) {
@@ -84,7 +108,7 @@ TEST_F(PinnedPoolTest, SlotThatWasGivenBackServesAgainInsteadOfANewOne) {
 
 TEST_F(PinnedPoolTest, SlotInFlightIsHandedOutOnlyAfterItsEvent) {
   const auto gate = std::make_shared<Gate>();
-  pool.in_flight(take(), std::make_unique<GatedEvent>(gate));
+  send(take(), gate);
   const auto second = take();
   std::atomic<bool> got = false;
   std::thread waiter([&] {
@@ -110,16 +134,84 @@ TEST_F(PinnedPoolTest, WaitingForASlotEndsWhenTheLoadStops) {
   stopper.join();
 }
 
-TEST_F(PinnedPoolTest, GrowStopsAtTheLimit) {
-  EXPECT_TRUE(pool.grow(pinner));
-  EXPECT_TRUE(pool.grow(pinner));
-  EXPECT_FALSE(pool.grow(pinner));
-  EXPECT_EQ(pool.bytes(), 2 * kSlot);
+TEST_F(PinnedPoolTest, SlotsThatWereReservedArePinnedAheadOfNeedUpToTheLimit) {
+  pool.reserve(pinner, 5);
+  wait_until_pinned(2);
+  EXPECT_EQ(pool.release_unused(), 2 * kSlot);  // once the pinner has ended
+  EXPECT_EQ(pinner->pinned, 0);
+}
+
+TEST_F(PinnedPoolTest, NoMoreSlotsAreMadeThanWereAskedFor) {
+  PinnedPool small({.limit_bytes = 8 * kSlot, .slot_bytes = kSlot, .most_slots = 3});
+  small.reserve(pinner, 8);
+  wait_until_pinned(3);
+  EXPECT_EQ(small.release_unused(), 3 * kSlot);
+}
+
+TEST_F(PinnedPoolTest, NoWorkerPins) {
+  {
+    const auto first = take();
+    const auto second = take();
+  }
+  EXPECT_EQ(pool.release_unused(), 2 * kSlot);
+  EXPECT_FALSE(pinner->threads.contains(std::this_thread::get_id()));
+}
+
+TEST_F(PinnedPoolTest, SlotWhoseCopyEndsServesWhileAnotherIsStillBeingPinned) {
+  auto first = take();
+  const auto pinning = std::make_shared<Gate>();
+  pinner->on_use = [pinning] {
+    while (!pinning->open) std::this_thread::yield();
+  };
+  std::byte* const memory = first.bytes().data();
+  send(std::move(first), std::make_shared<Gate>(true));
+  EXPECT_EQ(take().bytes().data(), memory);
+  pinning->open = true;
+}
+
+TEST_F(PinnedPoolTest, SlotOfABusyDeviceKeepsNobodyFromThoseOfAnother) {
+  const auto busy = std::make_shared<Gate>();
+  send(take(), busy, kGpu);
+  auto second = take();
+  std::byte* const memory = second.bytes().data();
+  send(std::move(second), std::make_shared<Gate>(true), kOtherGpu);
+  EXPECT_EQ(take().bytes().data(), memory);
+  busy->open = true;
+}
+
+TEST_F(PinnedPoolTest, SlotOfEitherDeviceServesWhicheverLandsFirst) {
+  const auto first = std::make_shared<Gate>();
+  const auto second = std::make_shared<Gate>();
+  send(take(), first, kGpu);
+  send(take(), second, kOtherGpu);
+  std::thread opener([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    second->open = true;
+  });
+  EXPECT_TRUE(pool.acquire(pinner, kNeverStop).has_value());
+  opener.join();
+  first->open = true;
+}
+
+// Whoever asks the pool from within a call of the device would wait for ever if its lock were held.
+TEST_F(PinnedPoolTest, NoCallOfTheDeviceIsMadeUnderTheLock) {
+  std::atomic<int> calls = 0;
+  const auto ask = [&] {
+    static_cast<void>(pool.bytes());
+    ++calls;
+  };
+  pinner->on_use = ask;
+  for (const DeviceId device : {kGpu, kOtherGpu, kGpu, kOtherGpu}) {
+    pool.in_flight(take(), std::make_unique<GatedEvent>(std::make_shared<Gate>(true), ask), device);
+  }
+  pool.release_unused();
+  EXPECT_GE(calls, 1 + 2 * 4 + 1);  // pinned, looked at and destroyed, unpinned
 }
 
 TEST_F(PinnedPoolTest, ReleaseUnpinsWhatIsFreeAndKeepsWhatIsLeased) {
   auto kept = std::make_unique<PinnedPool::Slot>(take());
-  EXPECT_TRUE(pool.grow(pinner));
+  pool.reserve(pinner, 2);
+  wait_until_pinned(2);
   EXPECT_EQ(pool.release_unused(), kSlot);
   EXPECT_EQ(pinner->pinned, 1);
   kept.reset();
@@ -152,7 +244,7 @@ TEST_F(PinnedPoolTest, PageableSlotsServeWhereNothingCanBePinned) {
 TEST_F(PinnedPoolTest, SlotThatTheDeviceDoesNotAnswerForIsNeverUsedAgain) {
   const auto gate = std::make_shared<Gate>();
   gate->broken = true;
-  pool.in_flight(take(), std::make_unique<GatedEvent>(gate));
+  send(take(), gate);
   const auto second = take();
   EXPECT_THROW(static_cast<void>(pool.acquire(pinner, kNeverStop)), DeviceError);
   EXPECT_EQ(pool.release_unused(), 0U);
@@ -168,7 +260,7 @@ TEST_F(PinnedPoolTest, SeveralThreadsShareTheRing) {
         slot.bytes()[0] = std::byte{1};
         const auto gate = std::make_shared<Gate>();
         gate->open = true;
-        pool.in_flight(std::move(slot), std::make_unique<GatedEvent>(gate));
+        send(std::move(slot), gate);
       }
     });
   }

@@ -2,6 +2,8 @@
 
 #include <type_traits>
 
+#include "fakes/capture.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -15,9 +17,11 @@ WARPLOAD_CUDA_CALLS(WARPLOAD_CHECK)
 #undef WARPLOAD_CHECK
 
 Call::Call(const char* name, Needs needs, About subject) : state(fake::state()), guard(state.mutex), name_(name) {
-  state.journal.push_back({name_, std::this_thread::get_id(), subject.handle, subject.bytes});
+  if (!state.options.model) state.journal.push_back({name_, std::this_thread::get_id(), subject.handle, subject.bytes});
   refusal = injected(state.call_injections, name_);
   if (!refusal) refusal = refuse(needs);
+  if (!refusal) refusal = refuse_unsafe_call(state, name_);
+  if (!refusal && context && state.options.model) spend_on_call(*state.options.model, name_);
 }
 
 std::optional<Result> Call::refuse(Needs needs) {
@@ -34,6 +38,12 @@ std::optional<Result> Call::refuse(Needs needs) {
 }
 
 std::shared_ptr<Stream> Call::stream(StreamHandle handle) {
+  auto found = find_stream(handle);
+  if (found) stream_refusal = refuse_stream(state, *context, handle == nullptr ? nullptr : found.get());
+  return stream_refusal ? nullptr : found;
+}
+
+std::shared_ptr<Stream> Call::find_stream(StreamHandle handle) {
   if (handle == nullptr) {
     if (!context->default_stream) context->default_stream = start_stream(state, context);
     return context->default_stream;

@@ -42,17 +42,19 @@ class Call {
 
   State& state;
   Guard guard;
-  std::shared_ptr<Context> context;  // the current one, where the call needs one
-  std::optional<Result> refusal;     // the call ends at once with this
+  std::shared_ptr<Context> context;           // the current one, where the call needs one
+  std::optional<Result> refusal;              // the call ends at once with this
+  std::optional<Result> stream_refusal = {};  // why stream() gave none although there is no fault: the call's result
 
   // Notes misuse under the call's name.
   Result fault(const std::string& text, Result result) { return state.fault(name_ + ": " + text, result); }
 
-  // A stream of the current context (null: its default stream), or null with the fault noted.
+  // A stream of the current context (null: its default stream), or null with the fault noted or a refusal set.
   std::shared_ptr<Stream> stream(StreamHandle handle);
 
  private:
   std::optional<Result> refuse(Needs needs);
+  std::shared_ptr<Stream> find_stream(StreamHandle handle);
 
   std::string name_;
 };
@@ -63,6 +65,7 @@ Result run_call(const char* name, Needs needs, About subject, Body body) {
   Call call(name, needs, subject);
   if (call.refusal) return *call.refusal;
   const Result result = body(call);
+  if (call.stream_refusal) return *call.stream_refusal;
   return result == cuda::kSuccess && needs == Needs::kContextToFree ? call.context->broken : result;
 }
 

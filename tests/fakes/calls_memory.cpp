@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "fakes/call.hpp"
+#include "fakes/capture.hpp"
 #include "fakes/memory.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -38,7 +40,10 @@ CopyEnds look_up(Call& call, DevicePointer device, const void* host, std::size_t
     ends.result = call.fault("the host's range crosses the border of a registered one", cuda::kInvalidValue);
   } else {
     ends.memory = ends.allocation->memory + (device - ends.allocation->begin);
-    if (ends.host.kind == HostKind::kPageable) ++call.state.counters.pageable_copies;
+    if (ends.host.kind == HostKind::kPageable) {  // the call may wait for the stream
+      ++call.state.counters.pageable_copies;
+      ends.result = refuse_waiting_for(*ends.stream).value_or(refuse_unsafe(call.state).value_or(cuda::kSuccess));
+    }
   }
   return ends;
 }
@@ -56,7 +61,10 @@ Result copy_to_device(Call& call, DevicePointer destination, const void* source,
   const CopyEnds ends = look_up(call, destination, source, bytes, stream);
   if (ends.result != cuda::kSuccess) return ends.result;
   auto operation = operation_on(ends);
-  if (ends.host.kind == HostKind::kRegistered) {
+  operation->link_bytes = bytes;
+  if (call.state.options.model) {
+    // There is no memory behind the addresses.
+  } else if (ends.host.kind == HostKind::kRegistered) {
     operation->work = [memory = ends.memory, source, bytes] {
       std::memcpy(memory, source, bytes);
       return cuda::kSuccess;
@@ -81,6 +89,7 @@ Result copy_to_host(Call& call, void* destination, DevicePointer source, std::si
   const CopyEnds ends = look_up(call, source, destination, bytes, stream);
   if (ends.result != cuda::kSuccess) return ends.result;
   auto operation = operation_on(ends);
+  operation->link_bytes = bytes;
   operation->work = [destination, memory = ends.memory, bytes] {
     std::memcpy(destination, memory, bytes);
     return cuda::kSuccess;
@@ -159,6 +168,7 @@ Result cuMemHostRegister_v2(void* memory, std::size_t bytes, unsigned flags) {
     range->begin = reinterpret_cast<std::uintptr_t>(memory);
     range->bytes = bytes;
     state.host_ranges.emplace(range->begin, range);
+    if (state.options.model) spend_on_registration(state, call.guard, bytes);
     return cuda::kSuccess;
   });
 }

@@ -1,5 +1,7 @@
 // Calls about streams and events.
 #include "fakes/call.hpp"
+#include "fakes/capture.hpp"
+#include "fakes/modelled.hpp"
 #include "fakes/stream.hpp"
 
 namespace warpload::testing::fake {
@@ -20,6 +22,7 @@ Result record(Call& call, EventHandle handle, StreamHandle stream_handle) {
     return call.fault("event and stream are of different contexts", cuda::kInvalidHandle);
   }
   event->last = std::make_shared<Record>();
+  note_recording(stream, *event->last);
   auto operation = std::make_shared<Operation>();
   operation->completes = event->last;
   enqueue(call.state, call.guard, *stream, std::move(operation));
@@ -32,6 +35,7 @@ Result wait_event(Call& call, StreamHandle stream_handle, EventHandle handle, un
   if (!event || !stream) return cuda::kInvalidHandle;
   if (flags != 0) return cuda::kInvalidValue;
   if (!event->last) return cuda::kSuccess;
+  if (const auto refusal = note_waiting(stream, *event->last)) return *refusal;
   auto operation = std::make_shared<Operation>();
   operation->waits_for = event->last;
   enqueue(call.state, call.guard, *stream, std::move(operation));
@@ -43,6 +47,8 @@ Result query(Call& call, EventHandle handle) {
   if (!event) return cuda::kInvalidHandle;
   if (event->context->broken != cuda::kSuccess) return event->context->broken;
   if (!event->last) return cuda::kSuccess;
+  if (call.state.options.model) return is_due(event->last->due) ? cuda::kSuccess : cuda::kNotReady;
+  if (const auto refusal = refuse_captured_event(*event->last)) return *refusal;
   if (!event->last->complete) return cuda::kNotReady;
   event->last->edge.observe(call.guard);
   return cuda::kSuccess;
@@ -52,7 +58,10 @@ Result synchronize(Call& call, EventHandle handle) {
   const auto event = find_event(call, handle);
   if (!event) return cuda::kInvalidHandle;
   const auto last = event->last;
-  if (last) wait_for_record(call.state, call.guard, last);
+  if (last) {
+    if (const auto refusal = refuse_captured_event(*last)) return *refusal;
+    wait_for_record(call.state, call.guard, last);
+  }
   return event->context->broken;
 }
 
@@ -68,7 +77,9 @@ Result cuStreamCreate(StreamHandle* handle, unsigned flags) {
   return run_call("cuStreamCreate", Needs::kContext, {}, [&](Call& call) {
     if (handle == nullptr || (flags & ~cuda::kStreamNonBlocking) != 0) return cuda::kInvalidValue;
     *handle = call.state.make_handle<StreamHandle>();
-    call.state.streams.emplace(*handle, start_stream(call.state, call.context));
+    const auto stream = start_stream(call.state, call.context);
+    stream->non_blocking = (flags & cuda::kStreamNonBlocking) != 0;
+    call.state.streams.emplace(*handle, stream);
     return cuda::kSuccess;
   });
 }
@@ -77,6 +88,7 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
   return run_call("cuStreamDestroy_v2", Needs::kContextToFree, about(handle), [&](Call& call) {
     const auto stream = find(call.state.streams, handle);
     if (!stream) return call.fault("there is no such stream", cuda::kInvalidHandle);
+    static_cast<void>(refuse_waiting_for(*stream));  // a capture that it is part of cannot end well
     call.state.streams.erase(handle);
     end_stream(call.state, stream);
     return cuda::kSuccess;
@@ -86,7 +98,9 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
 Result cuStreamSynchronize(StreamHandle handle) {
   return run_call("cuStreamSynchronize", Needs::kContext, about(handle), [&](Call& call) {
     const auto stream = call.stream(handle);
-    return stream ? wait_for_stream(call.state, call.guard, stream) : cuda::kInvalidHandle;
+    if (!stream) return cuda::kInvalidHandle;
+    if (const auto refusal = refuse_waiting_for(*stream)) return *refusal;
+    return wait_for_stream(call.state, call.guard, stream);
   });
 }
 

@@ -1,5 +1,6 @@
 // The interface for tests.
 #include <algorithm>
+#include <utility>
 
 #include "fakes/fake_cuda.hpp"
 #include "fakes/memory.hpp"
@@ -23,10 +24,14 @@ void clear(State& state) {
   state.events.clear();
   state.functions.clear();
   state.modules.clear();
+  state.captures.clear();
+  state.capture_modes.clear();
   state.contexts.clear();
   state.journal.clear();
   state.faults.clear();
   state.counters = {};
+  state.link = {};
+  state.link_free = {};
   state.call_injections.clear();
   state.execution_injections.clear();
 }
@@ -87,6 +92,12 @@ FakeCounters counters() {
   State& state = fake::state();
   const Guard guard(state.mutex);
   return state.counters;
+}
+
+FakeLink take_link() {
+  State& state = fake::state();
+  const Guard guard(state.mutex);
+  return std::exchange(state.link, {});
 }
 
 FakeLive live() {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -23,9 +24,22 @@
 
 namespace warpload::testing {
 
+// The costs of a driver, its link and its pinning, for measuring the loader where there is no GPU. Nothing is copied
+// and device memory is only reserved: when a copy is done follows from arithmetic. So the machine's cores and memory
+// serve the loader alone, as they do beside a real copy engine. Only time is modelled: bytes are not to be looked at.
+struct FakeModel {
+  double link_gbps = 8;                         // of all streams together, in each direction
+  std::chrono::nanoseconds copy_gap{0};         // between two copies on the link
+  std::chrono::nanoseconds call{0};             // what a call keeps its thread and its context busy for
+  std::chrono::nanoseconds event_query{0};      // the same, of cuEventQuery
+  std::chrono::nanoseconds allocation{0};       // the same, of cuMemAlloc and cuMemFree
+  std::chrono::nanoseconds pinning_per_mib{0};  // of cuMemHostRegister, which waits for others of its kind
+};
+
 struct FakeOptions {
-  int devices = 2;                    // 0: cuInit reports kNoDevice, as the real one does
-  bool init_without_devices = false;  // with 0 devices: cuInit succeeds all the same and the count is 0
+  std::optional<FakeModel> model = {};  // instead of all that follows about time and of most checks
+  int devices = 2;                      // 0: cuInit reports kNoDevice, as the real one does
+  bool init_without_devices = false;    // with 0 devices: cuInit succeeds all the same and the count is 0
   std::uint64_t device_bytes = std::uint64_t{256} << 20;
   std::chrono::microseconds delay{200};  // before each operation of a stream
   std::uint64_t registered_limit = std::numeric_limits<std::uint64_t>::max();
@@ -81,6 +95,16 @@ struct FakeCounters {
   std::uint64_t executed = 0;  // copies and kernels that ran with success
 };
 [[nodiscard]] WARPLOAD_FAKE_EXPORT FakeCounters counters();
+
+// What the modelled link has done since it was asked last. Times are of the steady clock; 0 where nothing was copied.
+struct FakeLink {
+  std::chrono::steady_clock::time_point begin = {};  // of the first copy
+  std::chrono::steady_clock::time_point end = {};    // of the last
+  std::chrono::nanoseconds busy{0};
+  std::chrono::nanoseconds pinning{0};  // the sum of all registrations, waits for each other left out
+  std::uint64_t bytes = 0;
+};
+[[nodiscard]] WARPLOAD_FAKE_EXPORT FakeLink take_link();
 
 struct FakeLive {
   std::uint64_t allocations = 0;

@@ -21,10 +21,31 @@ std::size_t mapped_size(std::size_t bytes) {
 
 void* address_of(DevicePointer pointer) { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(pointer)); }
 
+// Addresses without memory.
+void* reserve(std::size_t size, void* at = nullptr) {
+  const int fixed = at == nullptr ? 0 : MAP_FIXED;
+  return ::mmap(at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+}
+
+std::shared_ptr<Allocation> enter(State& state, const std::shared_ptr<Context>& context, void* outer, std::byte* memory,
+                                  std::size_t bytes) {
+  auto allocation = std::make_shared<Allocation>();
+  allocation->context = context;
+  allocation->begin = reinterpret_cast<std::uintptr_t>(outer);
+  allocation->bytes = bytes;
+  allocation->memory = memory;
+  Device& device = state.devices[static_cast<std::size_t>(context->device)];
+  device.allocated += bytes;
+  device.peak = std::max(device.peak, device.allocated);
+  state.allocations.emplace(allocation->begin, allocation);
+  return allocation;
+}
+
 }  // namespace
 
 std::shared_ptr<Allocation> allocate(State& state, const std::shared_ptr<Context>& context, std::size_t bytes) {
   const std::size_t size = mapped_size(bytes);
+  if (state.options.model) return enter(state, context, reserve(size), nullptr, bytes);
   const UniqueFd file(::memfd_create("fake device memory", MFD_CLOEXEC));
   if (file.get() < 0 || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0) return nullptr;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
@@ -35,24 +56,14 @@ std::shared_ptr<Allocation> allocate(State& state, const std::shared_ptr<Context
     return nullptr;
   }
   std::memset(memory, kGarbage, size);
-  auto allocation = std::make_shared<Allocation>();
-  allocation->context = context;
-  allocation->begin = reinterpret_cast<std::uintptr_t>(outer);
-  allocation->bytes = bytes;
-  allocation->memory = static_cast<std::byte*>(memory);
-  Device& device = state.devices[static_cast<std::size_t>(context->device)];
-  device.allocated += bytes;
-  device.peak = std::max(device.peak, device.allocated);
-  state.allocations.emplace(allocation->begin, allocation);
-  return allocation;
+  return enter(state, context, outer, static_cast<std::byte*>(memory), bytes);
 }
 
 void release(State& state, const std::shared_ptr<Allocation>& allocation) {
   const std::size_t size = mapped_size(allocation->bytes);
-  ::munmap(allocation->memory, size);
+  if (allocation->memory != nullptr) ::munmap(allocation->memory, size);
   // In place of the memory: nothing, at the same addresses.
-  ::mmap(address_of(allocation->begin), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-         0);
+  reserve(size, address_of(allocation->begin));
   state.freed.emplace(allocation->begin, size);
   state.devices[static_cast<std::size_t>(allocation->context->device)].allocated -= allocation->bytes;
   state.allocations.erase(allocation->begin);

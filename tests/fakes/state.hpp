@@ -1,6 +1,7 @@
 // Everything that the fake driver knows. One instance a process, as there is one driver.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +29,9 @@ using cuda::FunctionHandle;
 using cuda::ModuleHandle;
 using cuda::Result;
 using cuda::StreamHandle;
+using TimePoint = std::chrono::steady_clock::time_point;
 
+struct Capture;
 struct Stream;
 
 // A device's primary context, from its first retain to its last release.
@@ -69,7 +72,10 @@ struct Function {
 // One recording of an event: an event that is recorded again gets another, and whoever waits keeps the one it met.
 struct Record {
   bool complete = false;
+  TimePoint due = {};  // where time is modelled: when it is complete
   Edge edge;
+  std::shared_ptr<Capture> capture = {};  // that it is part of: it never completes
+  Stream* recorded_in = nullptr;
 };
 
 struct Event : Resource {
@@ -83,6 +89,7 @@ struct Operation {
   std::shared_ptr<Record> waits_for = {};
   std::shared_ptr<Record> completes = {};
   Edge queued = {};
+  std::uint64_t link_bytes = 0;  // what a copy moves between host and device
 };
 
 struct Stream : Resource {
@@ -90,6 +97,9 @@ struct Stream : Resource {
   std::uint64_t enqueued = 0;
   std::uint64_t finished = 0;
   bool ending = false;  // its thread ends when the queue is empty
+  TimePoint due = {};   // where time is modelled: when all that is queued is done
+  bool non_blocking = true;
+  std::shared_ptr<Capture> capture = {};  // while it takes part in one
   Edge progress;
   std::thread thread;
 };
@@ -131,10 +141,15 @@ struct State {
   std::map<EventHandle, std::shared_ptr<Event>> events;
   std::map<ModuleHandle, std::shared_ptr<Module>> modules;
   std::map<FunctionHandle, Function> functions;
+  std::vector<std::shared_ptr<Capture>> captures;  // under way
+  std::map<std::thread::id, int> capture_modes;    // of threads that have changed theirs
 
   std::vector<FakeCall> journal;
   std::vector<std::string> faults;
   FakeCounters counters;
+  FakeLink link;                 // of the modelled mode
+  TimePoint link_free = {};      // when its last copy is done
+  std::mutex registration = {};  // registers one range at a time, with the lock above released
   std::vector<Injection> call_injections;
   std::vector<Injection> execution_injections;
 

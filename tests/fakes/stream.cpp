@@ -5,6 +5,9 @@
 #include <thread>
 #include <utility>
 
+#include "fakes/capture.hpp"
+#include "fakes/modelled.hpp"
+
 namespace warpload::testing::fake {
 namespace {
 
@@ -61,11 +64,14 @@ void run_stream(State& state, Stream& stream) {
 std::shared_ptr<Stream> start_stream(State& state, const std::shared_ptr<Context>& context) {
   auto stream = std::make_shared<Stream>();
   stream->context = context;
+  if (state.options.model) return stream;
   stream->thread = std::thread([&state, &stream = *stream] { run_stream(state, stream); });
   return stream;
 }
 
 void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operation> operation) {
+  if (is_captured(stream)) return;  // a part of a graph that nobody launches
+  if (state.options.model) return schedule(state, stream, *operation);
   for (const auto& resource : operation->uses) ++resource->queued;
   operation->queued.publish(guard);
   stream.operations.push_back(std::move(operation));
@@ -89,6 +95,10 @@ bool is_idle(const State& state, const Context& context) {
 }
 
 Result wait_for_stream(State& state, Guard& guard, const std::shared_ptr<Stream>& stream) {
+  if (state.options.model) {
+    wait_until(guard, stream->due);
+    return stream->context->broken;
+  }
   const std::uint64_t target = stream->enqueued;
   guard.wait(state.changed, [&] { return stream->finished >= target; });
   stream->progress.observe(guard);
@@ -96,6 +106,7 @@ Result wait_for_stream(State& state, Guard& guard, const std::shared_ptr<Stream>
 }
 
 void wait_for_record(State& state, Guard& guard, const std::shared_ptr<Record>& record) {
+  if (state.options.model) return wait_until(guard, record->due);
   guard.wait(state.changed, [&] { return record->complete; });
   record->edge.observe(guard);
 }
@@ -118,7 +129,9 @@ void join_all_streams(State& state) {
     }
     ended.swap(state.ended_streams);
   }
-  for (const auto& stream : ended) stream->thread.join();
+  for (const auto& stream : ended) {
+    if (stream->thread.joinable()) stream->thread.join();
+  }
 }
 
 }  // namespace warpload::testing::fake

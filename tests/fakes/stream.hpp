@@ -11,7 +11,8 @@ namespace warpload::testing::fake {
 // A stream of `context` with its thread. Not in the tables yet.
 std::shared_ptr<Stream> start_stream(State& state, const std::shared_ptr<Context>& context);
 
-// Queues an operation; what it uses counts as in use until it has run.
+// Queues an operation; what it uses counts as in use until it has run. Where the stream is being captured it never
+// does.
 void enqueue(State& state, Guard& guard, Stream& stream, std::shared_ptr<Operation> operation);
 
 // How much is queued in streams of the context that nobody holds a handle of: its default stream and those that were

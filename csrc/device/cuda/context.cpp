@@ -17,23 +17,37 @@ Context::Context(std::shared_ptr<const Driver> driver, int ordinal)
 
 Context::~Context() {
   // At the process's end the driver may be gone already; there is nobody to tell.
-  if (handle_ != nullptr) static_cast<void>(driver_->cuDevicePrimaryCtxRelease_v2(device_));
+  if (handle_ == nullptr) return;
+  const BesideCaptures beside(*driver_);
+  static_cast<void>(driver_->cuDevicePrimaryCtxRelease_v2(device_));
 }
 
 ContextHandle Context::handle() {
   const std::lock_guard lock(mutex_);
   if (handle_ == nullptr) {
+    const BesideCaptures beside(*driver_);
     WARPLOAD_CUDA(*this, cuDeviceGet, &device_, ordinal_);
     WARPLOAD_CUDA(*this, cuDevicePrimaryCtxRetain, &handle_, device_);
   }
   return handle_;
 }
 
+BesideCaptures::BesideCaptures(const Driver& driver) noexcept
+    : driver_(driver),
+      mode_(kCaptureModeRelaxed),
+      exchanged_(driver_.cuThreadExchangeStreamCaptureMode(&mode_) == kSuccess) {}
+
+BesideCaptures::~BesideCaptures() {
+  if (exchanged_) static_cast<void>(driver_.cuThreadExchangeStreamCaptureMode(&mode_));
+}
+
 CurrentContext::CurrentContext(Context& context) : driver_(context.driver()) {
   WARPLOAD_CUDA(context, cuCtxPushCurrent_v2, context.handle());
+  beside_.emplace(driver_);  // afterwards: the driver may ask for a context
 }
 
 CurrentContext::~CurrentContext() {
+  beside_.reset();
   ContextHandle popped = nullptr;
   static_cast<void>(driver_.cuCtxPopCurrent_v2(&popped));
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "device/cuda/driver.hpp"
@@ -37,7 +38,25 @@ class Context {
   ContextHandle handle_ = nullptr;
 };
 
-// Makes the context current on this thread for as long as it lives; what was current before is so again afterwards.
+// Lets this thread call the driver freely for as long as it lives, although another records a CUDA graph: without it
+// the driver refuses whatever it deems unsafe beside a capture (allocating, pinning, asking for an event) and the
+// capture is lost. Nothing that is called here touches the captured streams. Where the driver refuses the exchange
+// itself, the calls that follow tell why. Ends on its own thread; may be nested.
+class BesideCaptures {
+ public:
+  explicit BesideCaptures(const Driver& driver) noexcept;
+  BesideCaptures(const BesideCaptures&) = delete;
+  BesideCaptures& operator=(const BesideCaptures&) = delete;
+  ~BesideCaptures();
+
+ private:
+  const Driver& driver_;
+  int mode_;
+  bool exchanged_;
+};
+
+// Makes the context current on this thread for as long as it lives, beside captures; what was current before, and the
+// thread's mode, are so again afterwards.
 class CurrentContext {
  public:
   explicit CurrentContext(Context& context);
@@ -47,6 +66,7 @@ class CurrentContext {
 
  private:
   const Driver& driver_;
+  std::optional<BesideCaptures> beside_;
 };
 
 // Makes a call that frees something. Where the context, and with it what was to be freed, is gone already, there is

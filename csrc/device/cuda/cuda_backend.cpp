@@ -27,6 +27,16 @@ class CudaSegment final : public Segment {
   std::shared_ptr<Context> context_;
 };
 
+class CudaThreadScope final : public ThreadScope {
+ public:
+  explicit CudaThreadScope(std::shared_ptr<Context> context) noexcept
+      : context_(std::move(context)), beside_(context_->driver()) {}
+
+ private:
+  std::shared_ptr<Context> context_;
+  BesideCaptures beside_;
+};
+
 class CudaBackend final : public DeviceBackend {
  public:
   CudaBackend(std::shared_ptr<const Driver> driver, int ordinal)
@@ -53,6 +63,10 @@ class CudaBackend final : public DeviceBackend {
       segments.push_back(bytes == 0 ? nullptr : allocate_one(bytes));
     }
     return segments;
+  }
+
+  [[nodiscard]] std::unique_ptr<ThreadScope> beside_captures() override {
+    return std::make_unique<CudaThreadScope>(context_);
   }
 
   [[nodiscard]] std::unique_ptr<Stream> create_stream() override {

@@ -7,6 +7,28 @@
 
 namespace warpload::cuda {
 
+namespace {
+
+// A stream that is recorded into a CUDA graph takes part in nothing else: an event of it would draw our streams into
+// the graph, and one of ours would break it. Asking does no harm.
+void check_is_not_captured(Context& context, StreamHandle stream) {
+  int status = kNotCapturing;
+  const Result result = context.driver().cuStreamIsCapturing(stream, &status);
+  if (result == kCaptureImplicit) {
+    throw InvalidArgumentError({.reason = context.name() + ": the default stream is of no use while a CUDA graph is " +
+                                          "captured in a stream that waits for it",
+                                .cure = "load before the capture begins, or order the load with another stream"});
+  }
+  context.check(result, "cuStreamIsCapturing");
+  if (status == kNotCapturing) return;
+  throw InvalidArgumentError(
+      {.reason = context.name() + ": the caller's stream is being captured into a CUDA graph, and a load cannot be " +
+                 "part of one",
+       .cure = "load before the capture begins"});
+}
+
+}  // namespace
+
 CudaEvent::CudaEvent(std::shared_ptr<Context> context, StreamHandle stream) : context_(std::move(context)) {
   WARPLOAD_CUDA(*context_, cuEventCreate, &handle_, kEventBlockingSync | kEventDisableTiming);
   const Result result = context_->driver().cuEventRecord(handle_, stream);
@@ -76,12 +98,14 @@ std::unique_ptr<Event> CudaStream::record() {
 
 void CudaStream::wait_for_caller(void* caller_stream) {
   const CurrentContext current(*context_);
+  check_is_not_captured(*context_, static_cast<StreamHandle>(caller_stream));
   const CudaEvent event(context_, static_cast<StreamHandle>(caller_stream));
   WARPLOAD_CUDA(*context_, cuStreamWaitEvent, handle_, event.handle(), 0);
 }
 
 void CudaStream::make_caller_wait(void* caller_stream) {
   const CurrentContext current(*context_);
+  check_is_not_captured(*context_, static_cast<StreamHandle>(caller_stream));
   const CudaEvent event(context_, handle_);
   WARPLOAD_CUDA(*context_, cuStreamWaitEvent, static_cast<StreamHandle>(caller_stream), event.handle(), 0);
 }

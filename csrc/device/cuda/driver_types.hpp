@@ -42,12 +42,27 @@ inline constexpr Result kHostMemoryAlreadyRegistered = 712;
 inline constexpr Result kHostMemoryNotRegistered = 713;
 inline constexpr Result kLaunchFailed = 719;
 inline constexpr Result kNotSupported = 801;
+inline constexpr Result kCaptureUnsupported = 900;
+inline constexpr Result kCaptureInvalidated = 901;
+inline constexpr Result kCaptureMerge = 902;
+inline constexpr Result kCaptureUnmatched = 903;
+inline constexpr Result kCaptureUnjoined = 904;
+inline constexpr Result kCaptureIsolation = 905;
+inline constexpr Result kCaptureImplicit = 906;
+inline constexpr Result kCapturedEvent = 907;
+inline constexpr Result kCaptureWrongThread = 908;
 inline constexpr Result kUnknown = 999;
 
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kEventBlockingSync = 1;
 inline constexpr unsigned kEventDisableTiming = 2;
 inline constexpr unsigned kHostRegisterPortable = 1;
+
+// CUstreamCaptureMode of a thread, and CUstreamCaptureStatus of a stream.
+inline constexpr int kCaptureModeRelaxed = 2;
+inline constexpr int kNotCapturing = 0;
+inline constexpr int kCapturing = 1;
+inline constexpr int kBrokenCapture = 2;
 
 }  // namespace warpload::cuda
 
@@ -76,6 +91,8 @@ inline constexpr unsigned kHostRegisterPortable = 1;
   X(cuStreamDestroy_v2, (::warpload::cuda::StreamHandle))                                                              \
   X(cuStreamSynchronize, (::warpload::cuda::StreamHandle))                                                             \
   X(cuStreamWaitEvent, (::warpload::cuda::StreamHandle, ::warpload::cuda::EventHandle, unsigned))                      \
+  X(cuStreamIsCapturing, (::warpload::cuda::StreamHandle, int*))                                                       \
+  X(cuThreadExchangeStreamCaptureMode, (int*))                                                                         \
   X(cuEventCreate, (::warpload::cuda::EventHandle*, unsigned))                                                         \
   X(cuEventDestroy_v2, (::warpload::cuda::EventHandle))                                                                \
   X(cuEventRecord, (::warpload::cuda::EventHandle, ::warpload::cuda::StreamHandle))                                    \

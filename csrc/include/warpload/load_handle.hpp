@@ -20,6 +20,13 @@ struct LoadProgress {
   std::uint64_t bytes_total = 0;  ///< Bytes of files that the load reads.
 };
 
+/// Where the workers' time went on the way to a device: sums over all workers, zero for what does not go through slots.
+struct LoadTimes {
+  std::chrono::nanoseconds waiting_for_slots{0};  ///< Until a slot was free to be filled.
+  std::chrono::nanoseconds reading{0};            ///< From the files into slots, casts included.
+  std::chrono::nanoseconds sending{0};            ///< Queueing copies and casts on the device.
+};
+
 /// Everything that a load gave. Ownership: cheap to copy; tensors stay valid as long as a result, a list or a tensor of
 /// their own. Threads: as a plain value.
 class WARPLOAD_API LoadResult {
@@ -75,7 +82,7 @@ class WARPLOAD_API LoadHandle {
   /// segment whose wait_segment_for has returned true. Nothing for a segment on the host.
   ///
   /// @throws DeviceError
-  /// @throws InvalidArgumentError when there is no such segment.
+  /// @throws InvalidArgumentError when there is no such segment, or the stream is being captured into a CUDA graph.
   void make_stream_wait(std::size_t segment, void* stream) const;
 
   /// Waits until the copies of such a segment have been done.
@@ -86,6 +93,9 @@ class WARPLOAD_API LoadHandle {
 
   /// How far the load is; cheap enough to ask often.
   [[nodiscard]] LoadProgress progress() const noexcept;
+
+  /// Where the workers' time has gone until now.
+  [[nodiscard]] LoadTimes times() const noexcept;
 
   /// Gives a segment up: what has not been read is skipped, and its memory goes with the last tensor that the caller
   /// still holds. Waits for what is being copied. tensors() of it is empty afterwards.

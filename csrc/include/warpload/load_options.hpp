@@ -49,7 +49,7 @@ struct SegmentOptions {
 
   /// The device's own handle (a CUstream or cudaStream_t) of the stream that the caller works in; null is its default
   /// stream. The first copy waits for what is queued there, so that memory which that work still uses may be given to
-  /// the load.
+  /// the load. Not one that is being captured into a CUDA graph: InvalidArgumentError.
   void* stream = nullptr;
 };
 
@@ -70,10 +70,12 @@ enum class DeviceCasts : std::uint8_t {
 struct LoaderOptions {
   Device device = Device::host();  ///< Where tensors go, unless a request says otherwise.
   unsigned threads = 0;            ///< Workers; 0 takes the processors that this process may run on.
-  std::uint64_t pinned_bytes = std::uint64_t{256} << 20;  ///< At most, of the ring of slots.
-  std::uint64_t slot_bytes = std::uint64_t{8} << 20;      ///< Of one slot; a multiple of 2 MiB.
-  DeviceCasts device_casts = DeviceCasts::kAuto;          ///< Who casts.
-  DirectIo direct_io = DirectIo::kAuto;                   ///< How files are read.
+  /// At most, of the ring of slots, which has one for each worker and a few more.
+  std::uint64_t pinned_bytes = std::uint64_t{128} << 20;
+  std::uint64_t slot_bytes = std::uint64_t{4} << 20;  ///< Of one slot; a multiple of 2 MiB.
+  unsigned copy_streams = 4;                          ///< Of one load to one device; at least 1.
+  DeviceCasts device_casts = DeviceCasts::kAuto;      ///< Who casts.
+  DirectIo direct_io = DirectIo::kAuto;               ///< How files are read.
 };
 
 /// Memory for one segment, brought by the caller: at least as many bytes as were asked for, at an address of the
@@ -83,16 +85,22 @@ struct AdoptedMemory {
   std::shared_ptr<void> owner = {};  ///< Dropped with the last tensor of the segment, on any thread.
 };
 
-/// How much memory a segment needs, and where.
+/// How much memory is needed, and where.
 struct SegmentSize {
-  std::size_t segment = 0;  ///< Position of its request.
+  std::size_t segment = 0;  ///< Position of the request that it is for.
   std::uint64_t bytes = 0;  ///< More than 0.
   DeviceId device = {};     ///< Where the memory has to be.
+  /// Not a segment, but working memory for casts on the device: a few slots. The loader keeps it for its next loads,
+  /// and drops it, at rest, in Loader::release_pinned_memory or at its own end.
+  bool staging = false;
 };
 
-/// Brings memory for segments once their sizes are known: an allocator of the caller's own. Called once, on the thread
-/// that calls Loader::start, with every segment that needs memory and has no arena; returns as many pieces of memory,
-/// in that order. What it throws passes through.
+/// Brings memory once the sizes are known: an allocator of the caller's own. Called on the thread that calls
+/// Loader::start; returns as many pieces of memory as it is asked for, in that order.
+///
+/// Called once with every segment that needs memory and has no arena, while workers already read: it must not wait for
+/// a load of the same loader. What it throws passes through. Where a device is to cast and the loader has no working
+/// memory there yet, it is called before with that alone (`staging`); an OutOfMemoryError has the workers cast instead.
 using SegmentAllocator = std::function<std::vector<AdoptedMemory>(std::span<const SegmentSize>)>;
 
 }  // namespace warpload

@@ -69,7 +69,8 @@ class WARPLOAD_API Loader {
   /// shows when a load needs what failed. Nothing for Device::host().
   void prepare(const Device& device, std::uint64_t bytes) const;
 
-  /// Unpins and frees the slots that no load uses; returns their bytes.
+  /// Unpins and frees the slots that no load uses, and drops the streams and the devices' working memory for casts that
+  /// none uses; returns the bytes of the slots.
   std::uint64_t release_pinned_memory() const;
 
   /// Bytes of slots that are pinned now.

@@ -234,8 +234,8 @@ typedef struct warpload_loader_options {
   warpload_device device;              ///< Where all its loads go.
   const char* driver_library;          ///< The CUDA driver's file, for dlopen; null is "libcuda.so.1".
   size_t threads;                      ///< Workers; 0 takes the processors that this process may run on.
-  uint64_t pinned_bytes;               ///< At most, of pinned memory; 0 is 256 MiB. Kept until the loader is freed.
-  uint64_t slot_bytes;                 ///< Of one copy to a GPU: a multiple of 2 MiB; 0 is 8 MiB.
+  uint64_t pinned_bytes;               ///< At most, of pinned memory; 0 is 128 MiB. Kept until the loader is freed.
+  uint64_t slot_bytes;                 ///< Of one copy to a GPU: a multiple of 2 MiB; 0 is 4 MiB.
   warpload_direct_io direct_io;        ///< How files are read.
   warpload_device_casts device_casts;  ///< Who casts.
 } warpload_loader_options;

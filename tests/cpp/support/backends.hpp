@@ -7,6 +7,7 @@
 #include <string>
 
 #include "device/cuda/driver.hpp"
+#include "fakes/fake_capture.hpp"
 #include "fakes/fake_cuda.hpp"
 #include "warpload/device.hpp"
 
@@ -36,6 +37,7 @@ class BackendTest : public ::testing::TestWithParam<BackendKind> {
     EXPECT_TRUE(live().nothing());
     EXPECT_EQ(faults(), std::vector<std::string>{});
     EXPECT_EQ(context_depth(), 0U);
+    EXPECT_EQ(threads_with_changed_capture_mode(), 0U);
     reset();
   }
 

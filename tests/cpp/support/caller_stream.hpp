@@ -13,10 +13,13 @@ namespace warpload::testing {
 // Threads: one at a time.
 class CallerStream {
  public:
-  explicit CallerStream(BackendKind kind)
+  // How the default stream goes about it.
+  enum class Default : unsigned { kWaitsForIt = 0, kIgnoresIt = cuda::kStreamNonBlocking };
+
+  explicit CallerStream(BackendKind kind, Default other = Default::kIgnoresIt)
       : context_(std::make_shared<cuda::Context>(cuda::Driver::open(driver_library(kind)), 0)) {
     const cuda::CurrentContext current(*context_);
-    WARPLOAD_CUDA(*context_, cuStreamCreate, &handle_, cuda::kStreamNonBlocking);
+    WARPLOAD_CUDA(*context_, cuStreamCreate, &handle_, static_cast<unsigned>(other));
   }
   CallerStream(const CallerStream&) = delete;
   CallerStream& operator=(const CallerStream&) = delete;
@@ -37,6 +40,7 @@ class CallerStream {
     return bytes;
   }
   [[nodiscard]] void* handle() const noexcept { return handle_; }
+  [[nodiscard]] cuda::ContextHandle context() const { return context_->handle(); }
 
  private:
   static cuda::DevicePointer address(const std::byte* pointer) {

@@ -1,0 +1,45 @@
+// What the copies of one device run on, kept from load to load: streams, and device memory for casts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "device/backend.hpp"
+#include "device/segment.hpp"
+
+namespace warpload {
+
+// A copy stream, and the device's memory that a slot's bytes wait in for their casts.
+struct CopyChannel {
+  explicit CopyChannel(std::unique_ptr<Stream> own) noexcept : stream(std::move(own)) {}
+
+  std::mutex mutex;  // copy, casts and event of a slot must not mix with another's
+  std::unique_ptr<Stream> stream;
+  std::shared_ptr<Segment> staging;  // of a slot's size; null until a load with casts has needed it
+};
+
+using CopyChannelList = std::vector<std::unique_ptr<CopyChannel>>;
+
+// Channels are one load's at a time. They are kept because streams cost time to make, and because a driver that frees
+// memory waits for all that the device does, the caller's work too. Threads: any.
+class CopyChannels {
+ public:
+  // Those that are idle, and new ones as far as they do not suffice. Throws DeviceError.
+  [[nodiscard]] CopyChannelList lease(DeviceBackend& backend, unsigned count);
+
+  // Whatever was queued in their streams must have been done.
+  void give_back(CopyChannelList channels) noexcept;
+
+  // Destroys the idle ones with their memory; returns the bytes of that.
+  std::uint64_t release_unused();
+
+ private:
+  std::mutex mutex_;
+  CopyChannelList idle_;
+};
+
+}  // namespace warpload
