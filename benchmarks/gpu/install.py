@@ -117,8 +117,8 @@ def _install_programs(journal: Journal, place: Place, kernels: Sequence[str]) ->
 def _try_programs(place: Place) -> None:
     if not (place.programs / "CTestTestfile.cmake").is_file():
         raise InstallError(f"{place.programs} has no CTestTestfile.cmake")
-    for name in kit.TEST_PROGRAMS:
-        _run([str(place.programs / name), "--gtest_list_tests"], place)
+    for program in sorted(place.programs.glob("*_test")):
+        _run([str(program), "--gtest_list_tests"], place)
 
 
 def _build_programs(place: Place, kernels: Sequence[str]) -> None:

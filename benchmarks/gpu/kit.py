@@ -25,8 +25,8 @@ from . import manifest
 from .place import ROOT
 
 MOST_BYTES = 60 << 20
-TEST_PROGRAMS = ("device_load_test", "cuda_load_test", "c_interface_test")
-FAKE_DRIVER = "fake_cuda"
+_TEST_PROGRAMS = "warpload_gpu_tests"  # the target of all that have cases on a GPU
+_FAKE_DRIVER = "libfake_cuda.so"
 BENCHMARK_PROGRAMS = ("warpload_disk_ceiling", "warpload_modelled_link")
 _OTHER_PACKAGES = Path(__file__).with_name("kit-packages.txt")
 # pip matches the number of a manylinux tag exactly, so all that a machine of the last years accepts are named.
@@ -131,7 +131,7 @@ def build_programs(build: Path, options: Sequence[str], environment: Mapping[str
         run = {"check": True, "env": environment, "stdout": log, "stderr": subprocess.STDOUT}
         subprocess.run([*configure, *options], **run)  # type: ignore[call-overload]
         known = _targets(build, environment)
-        targets = [name for name in (*TEST_PROGRAMS, *BENCHMARK_PROGRAMS) if name in known]
+        targets = [_TEST_PROGRAMS, *(name for name in BENCHMARK_PROGRAMS if name in known)]
         subprocess.run(["cmake", "--build", str(build), "--target", *targets], **run)  # type: ignore[call-overload]
 
 
@@ -145,30 +145,39 @@ def lay_out_programs(build: Path, target: Path, environment: Mapping[str, str]) 
     """Copy the programs into one folder, without symbols, with the list of their cases for ctest."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in (*TEST_PROGRAMS, f"lib{FAKE_DRIVER}.so", *BENCHMARK_PROGRAMS):
+    tests = _gpu_tests(build, environment)
+    for name in (*sorted({test["program"] for test in tests}), _FAKE_DRIVER, *BENCHMARK_PROGRAMS):
         found = [path for path in build.rglob(name) if path.is_file()]
         if not found:
             print(f"{name} is not built from this tree")
             continue
         shutil.copy2(found[0], target / name)
         subprocess.run(["strip", str(target / name)], check=True)
-    (target / "CTestTestfile.cmake").write_text(_test_list(build, environment), encoding="utf-8")
+    (target / "CTestTestfile.cmake").write_text(_test_list(tests), encoding="utf-8")
 
 
-def _test_list(build: Path, environment: Mapping[str, str]) -> str:
-    """Return CTestTestfile.cmake: the cases that the build tree's ctest knows of these programs, by relative paths."""
+def _gpu_tests(build: Path, environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what the build tree's ctest knows of the programs that have cases on a GPU, their other cases too."""
     command = ["ctest", "--test-dir", str(build), "--show-only=json-v1"]
     result = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
-    lines = ["# Written by benchmarks/gpu/kit.py; the programs are beside it."]
+    tests = []
     for test in json.loads(result.stdout)["tests"]:
         program, *arguments = test.get("command", [""])
-        if Path(program).name not in TEST_PROGRAMS:
-            continue
+        labels = next((entry["value"] for entry in test["properties"] if entry["name"] == "LABELS"), [])
+        tests.append({"name": test["name"], "program": Path(program).name, "arguments": arguments, "labels": labels})
+    chosen = {test["program"] for test in tests if "gpu" in test["labels"]}
+    return [test for test in tests if test["program"] in chosen]
+
+
+def _test_list(tests: Sequence[dict[str, Any]]) -> str:
+    """Return CTestTestfile.cmake, with relative paths."""
+    lines = ["# Written by benchmarks/gpu/kit.py; the programs are beside it."]
+    for test in tests:
         name = _quoted(test["name"])
-        words = " ".join(_quoted(word) for word in arguments)
-        labels = next(entry["value"] for entry in test["properties"] if entry["name"] == "LABELS")
-        lines.append(f'add_test({name} "${{CMAKE_CURRENT_LIST_DIR}}/{Path(program).name}" {words})')
-        lines.append(f"set_tests_properties({name} PROPERTIES TIMEOUT {_TIMEOUT} LABELS {_quoted(';'.join(labels))})")
+        words = " ".join(_quoted(word) for word in test["arguments"])
+        labels = _quoted(";".join(test["labels"]))
+        lines.append(f'add_test({name} "${{CMAKE_CURRENT_LIST_DIR}}/{test["program"]}" {words})')
+        lines.append(f"set_tests_properties({name} PROPERTIES TIMEOUT {_TIMEOUT} LABELS {labels})")
     return "\n".join(lines) + "\n"
 
 

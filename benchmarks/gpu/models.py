@@ -28,7 +28,7 @@ _SPARE_MEMORY = 8 * 10**9
 _SPARE_DEVICE = 4 * 10**9
 _SHARD_BYTES = 5 * 10**9
 _POOL_BYTES = 64 << 20
-_WRITERS = 4
+_WRITERS = 8
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,8 @@ class _Slots:
 
 
 def give_fake_a_device(library: str) -> None:
-    """Start the tests' fake driver with a device, for a rehearsal: of itself it has none.
-
-    Its control interface is C++ (`reset(const FakeOptions&)`), whose first two fields count here; zeros mean "off" in
-    those that follow, but for the limit of what may be registered.
-    """
-    options = (ctypes.c_uint64 * 512)()
-    options[0] = 1  # devices
-    options[1] = options[3] = (1 << 63) - 1  # bytes of the device, and that may be registered
-    ctypes.CDLL(library)._ZN8warpload7testing5resetERKNS0_11FakeOptionsE(options)
+    """Start the tests' fake driver with a device, for a rehearsal: of itself it has none."""
+    ctypes.CDLL(library).warpload_fake_cuda_reset()
 
 
 def note_pinning(journal: Journal, library: str, slot_bytes: int = SLOT_BYTES) -> None:

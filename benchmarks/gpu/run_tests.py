@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .journal import Journal
 from .place import ROOT, Place
+from .processes import die_with_parent
 
 # ctest: " 3/46 Test #12: Backends/DeviceLoadTest.x/gpu .....   Passed    0.52 sec"
 _CTEST_LINE = re.compile(r"^\s*\d+/\d+\s+Test\s+#\d+: (\S+) \.*\s*(.*?)\s+([\d.]+) sec")
@@ -32,7 +33,10 @@ def run_ctest(journal: Journal, place: Place, label: str) -> bool:
     listed = subprocess.run([*command, "--show-only=json-v1"], check=True, capture_output=True, text=True)
     journal.add("collected", suite="ctest", tests=len(json.loads(listed.stdout)["tests"]))
     command += ["-j8", "--no-tests=error", "--output-on-failure", "--timeout", str(_ONE_TEST)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        preexec_fn=die_with_parent(),
+    )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
         print(line, end="", flush=True)
@@ -60,7 +64,7 @@ def run_pytest(place: Place, marker: str, files: Sequence[str], *, parallel: boo
     if parallel and importlib.util.find_spec("xdist"):
         command += ["-n", str(_WORKERS), "--dist", "loadfile"]
     command += ["--collect-only", "--quiet", "--quiet"] * collect_only
-    return subprocess.run([*command, *files], cwd=ROOT, check=False).returncode == 0
+    return subprocess.run([*command, *files], cwd=ROOT, check=False, preexec_fn=die_with_parent()).returncode == 0
 
 
 def other_gpu_tests() -> list[str]:
@@ -84,7 +88,8 @@ def run_sanitizer(journal: Journal, place: Place, seconds: float) -> bool:
         command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", "--report-api-errors", "no"]
         command += [str(program), "--gtest_filter=*/gpu", "--gtest_brief=1"]
         try:
-            status = subprocess.run(command, timeout=max(1.0, deadline - begin), check=False).returncode
+            left = max(1.0, deadline - begin)
+            status = subprocess.run(command, timeout=left, check=False, preexec_fn=die_with_parent()).returncode
             outcome, message = ("passed" if status == 0 else "failed"), f"status {status}"
         except subprocess.TimeoutExpired:
             outcome, message = "not run", "not finished in time"

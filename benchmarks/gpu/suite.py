@@ -161,12 +161,12 @@ FIRST = (
     Step("install", 36, 150, _install),  # 150 where parts of the kit do not run and are built
     Step("smoke", 50, 20, lambda call, _: [*call.journaled("smoke"), "--device", call.device]),
     Step("ctest", 62, 15, _ctest),
-    Step("write", 82, 20, _write("sdxl")),
+    Step("write", 82, 75, _write("sdxl")),  # 75 on a slow disk: without it nothing can be measured
     Step("limits", 92, 10, _limits),
     Step("warm", 220, 60, lambda call, seconds: call.measure(
         "sdxl", ("warm", "pipeline"), (*CONTENDERS, *_EXTRA), seconds, "--rounds", "3", "--checked")),
     Step("cold", 320, 60, lambda call, seconds: call.measure("sdxl", ("cold",), _COLD, seconds, "--rounds", "3")),
-    Step("write-large", 350, 30, _write("large")),
+    Step("write-large", 350, 60, _write("large")),
     Step("large", 420, 50, _large),
     Step("pytest-first", 490, 40, _pytest("--first")),
     Step("pytest", SECONDS - _MERGING, 20, _pytest()),
@@ -174,7 +174,7 @@ FIRST = (
 SECOND = (
     Step("facts", 10, 8, _facts(1)),  # the results name the GPU, and it may be another machine after all
     Step("install", 25, 60, _install),
-    Step("write", 45, 20, _write("sdxl")),
+    Step("write", 45, 75, _write("sdxl")),
     Step("sweep", 140, 60, lambda call, seconds: [*_timed("sweep")(call, seconds), *call.scale]),
     Step("sanitize", SECOND_SECONDS - _MERGING, 40, _timed("sanitize")),
 )

@@ -14,14 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from .journal import Journal
+from .processes import die_with_parent
 
-_BASE = {"threads": 8, "slot-mib": 8, "ring-mib": 128, "streams": 4}
-_OTHERS = {
-    "threads": (4, 12, 16),
-    "slot-mib": (2, 4, 16, 32),
-    "ring-mib": (32, 64, 256),
-    "streams": (1, 2, 3),
+# One thing is changed at a time, as the engine chooses each by itself; then some pairs.
+_ONE_AT_A_TIME: dict[str, tuple[int, ...]] = {
+    "slot-mib": (1, 2, 4, 8, 16, 32),
+    "ring-mib": (32, 64, 128, 256, 512),
+    "threads": (4, 8, 12, 16, 24),
+    "streams": (1, 2, 3, 4),
 }
+_PAIRS = (
+    {"threads": 16, "slot-mib": 2},
+    {"threads": 16, "slot-mib": 8},
+    {"threads": 8, "slot-mib": 16},
+    {"ring-mib": 256, "slot-mib": 8},
+    {"streams": 1, "slot-mib": 8},
+    {"streams": 1, "slot-mib": 16},
+)
 _ONE_SETTING = 20.0  # seconds
 
 
@@ -54,20 +63,22 @@ def sweep(journal: Journal, program: Path, folder: Path, link: Sequence[str], se
 
 
 def _settings() -> Iterator[dict[str, int]]:
-    yield _BASE
-    for name, values in _OTHERS.items():
+    """Yield them, the engine's own choice first and last: what changed in between is the machine's."""
+    yield {}
+    for name, values in _ONE_AT_A_TIME.items():
         for value in values:
-            yield {**_BASE, name: value}
-    for threads in (12, 16):  # small rings with more threads, and large slots with few
-        yield {**_BASE, "threads": threads, "slot-mib": 4, "ring-mib": 128}
-        yield {**_BASE, "threads": threads, "slot-mib": 16, "ring-mib": 512}
+            yield {name: value}
+    yield from _PAIRS
+    yield {}
 
 
 def _run(program: Path, folder: Path, link: Sequence[str], setting: dict[str, int], seconds: float) -> dict[str, Any]:
     options = [word for name, value in setting.items() for word in (f"--{name}", str(value))]
     command = [str(program), str(folder), *link, *options, "--json"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False, preexec_fn=die_with_parent()
+        )
         if result.returncode == 0:
             return {"result": json.loads(result.stdout)}
         return {"error": f"status {result.returncode}: {result.stderr.strip()[-500:]}"}

@@ -62,7 +62,7 @@ def assert_kept(seen: Results, output: Path) -> None:
 
 
 def processes_about(folder: Path) -> list[str]:
-    """Return the command lines that name the folder, but for what ctest has started: it ends by itself."""
+    """Return the command lines that name the folder."""
     lines = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
