@@ -18,6 +18,7 @@ from pathlib import Path
 
 from warpload.demo import page_cache
 
+from . import facts
 from .journal import Journal, read
 from .models import Model
 from .report import DISK, HOST_TO_DEVICE, PAGE_CACHE
@@ -38,13 +39,16 @@ class CeilingError(RuntimeError):
 
 def note_limits(journal: Journal, device: str, model: Model, copy_bytes: int = COPY_BYTES) -> None:
     """Measure the copy to the device and the copy out of the page cache, and note every single figure."""
-    for name, figures in (
-        (HOST_TO_DEVICE, host_to_device(device, copy_bytes)),
-        (PAGE_CACHE, page_cache_copy(model.files)),
-    ):
-        for setting, gbps in figures:
-            journal.add("ceiling", model=model.key, name=name, setting=setting, gbps=gbps)
-            print(f"{name}, {setting}: {gbps:.2f} GB/s", flush=True)
+    _note_figures(journal, model, HOST_TO_DEVICE, host_to_device(device, copy_bytes))
+    if device != "cpu":
+        facts.note(journal, "gpu after copies", facts.gpu)  # before them the link may have been idle, and slower
+    _note_figures(journal, model, PAGE_CACHE, page_cache_copy(model.files))
+
+
+def _note_figures(journal: Journal, model: Model, name: str, figures: Iterator[tuple[str, float]]) -> None:
+    for setting, gbps in figures:
+        journal.add("ceiling", model=model.key, name=name, setting=setting, gbps=gbps)
+        print(f"{name}, {setting}: {gbps:.2f} GB/s", flush=True)
 
 
 def host_to_device(device: str, copy_bytes: int = COPY_BYTES, repeats: int = 5) -> Iterator[tuple[str, float]]:

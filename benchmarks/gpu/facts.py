@@ -55,13 +55,18 @@ def note_facts(journal: Journal, folder: Path, touched_bytes: int) -> None:
         ("device", device),
     )
     for name, ask in facts:
-        begin = time.monotonic()
-        try:
-            found = ask()
-        except Exception as error:  # whatever it is: the next fact is wanted
-            found = {"error": f"{type(error).__name__}: {error}"}
-        journal.add("fact", name=name, seconds=round(time.monotonic() - begin, 3), **found)
-        print(f"{name}: {found}")
+        note(journal, name, ask)
+
+
+def note(journal: Journal, name: str, ask: Callable[[], dict[str, Any]]) -> None:
+    """Note one fact, or why it cannot be had."""
+    begin = time.monotonic()
+    try:
+        found = ask()
+    except Exception as error:  # whatever it is: the next fact is wanted
+        found = {"error": f"{type(error).__name__}: {error}"}
+    journal.add("fact", name=name, seconds=round(time.monotonic() - begin, 3), **found)
+    print(f"{name}: {found}", flush=True)
 
 
 def machine() -> dict[str, Any]:

@@ -97,28 +97,20 @@ def note_pinning(journal: Journal, library: str, slot_bytes: int = SLOT_BYTES) -
 
 def _register(driver: Driver, threads: int, slot_bytes: int, *, huge: bool) -> dict[str, Any]:
     """Have the threads register their slots at once and unregister them; return the times of both."""
-    slots = [_Slots.touched(slot_bytes, huge=huge) for _ in range(threads)]
     together = threading.Barrier(threads + 1)
     errors: list[Exception] = []
-    longest: list[float] = []
+    calls: list[float] = []
 
     def work(mine: _Slots) -> None:
         try:
             driver.enter()
-            together.wait()
-            for address in mine.addresses:
-                begin = time.monotonic()
-                driver.call("cuMemHostRegister_v2", ctypes.c_void_p(address), ctypes.c_size_t(slot_bytes), _PORTABLE)
-                longest.append(time.monotonic() - begin)
-            together.wait()
-            for address in mine.addresses:
-                driver.call("cuMemHostUnregister", ctypes.c_void_p(address))
-            together.wait()
+            _work(driver, mine, slot_bytes, together, calls)
             driver.leave()
         except (DriverError, threading.BrokenBarrierError) as error:
             errors.append(error)
             together.abort()
 
+    slots = [_Slots.touched(slot_bytes, huge=huge) for _ in range(threads)]
     workers = [threading.Thread(target=work, args=(mine,), daemon=True) for mine in slots]
     for worker in workers:
         worker.start()
@@ -137,5 +129,18 @@ def _register(driver: Driver, threads: int, slot_bytes: int, *, huge: bool) -> d
     seconds = moments[1] - moments[0]
     return {
         "bytes": nbytes, "slot_bytes": slot_bytes, "register_seconds": seconds, "gbps": nbytes / seconds / 1e9,
-        "longest_call_seconds": max(longest), "unregister_seconds": moments[2] - moments[1],
+        "longest_call_seconds": max(calls), "unregister_seconds": moments[2] - moments[1],
     }  # fmt: skip
+
+
+def _work(driver: Driver, mine: _Slots, slot_bytes: int, together: threading.Barrier, calls: list[float]) -> None:
+    """Register the slots of one thread and unregister them, each when all threads are as far; note each call's time."""
+    together.wait()
+    for address in mine.addresses:
+        begin = time.monotonic()
+        driver.call("cuMemHostRegister_v2", ctypes.c_void_p(address), ctypes.c_size_t(slot_bytes), _PORTABLE)
+        calls.append(time.monotonic() - begin)
+    together.wait()
+    for address in mine.addresses:
+        driver.call("cuMemHostUnregister", ctypes.c_void_p(address))
+    together.wait()
