@@ -44,10 +44,10 @@ def main(
     ),
 ) -> None:
     """Build everything and put it together."""
+    tools = _tools(python, build / "environment")
     shutil.rmtree(kit, ignore_errors=True)
     wheels = kit / "wheels"
     wheels.mkdir(parents=True)
-    tools = _tools(python, build / "environment")
     tag = subprocess.run([tools, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], check=True,
                          capture_output=True, text=True).stdout.strip()  # fmt: skip
     kernels = kernel_options(architectures)
@@ -72,8 +72,10 @@ def kernel_options(architectures: str) -> list[str]:
 def _tools(python: str, environment: Path) -> Path:
     """Make an environment of that Python with what the builds need; returns its interpreter."""
     interpreter = environment.absolute() / "bin" / "python"
-    if shutil.which(python) is None:
-        sys.exit(f"error: there is no {python}; name a Python of the machine's version: make gpu-kit KIT_PYTHON=...")
+    try:  # a name on the PATH may be no more than a version manager's: it is asked
+        subprocess.run([python, "--version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit(f"error: {python} does not run; name a Python of the machine's version: make gpu-kit KIT_PYTHON=PATH")
     if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(environment)], check=True)
     needed = ["scikit-build-core>=0.10", "pybind11>=2.13", "nlohmann-json>=3.11", "cmake>=3.22", "ninja", "pip"]
