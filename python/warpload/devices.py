@@ -148,6 +148,18 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
     Raises:
         OutOfMemoryError: it does not fit; on a GPU also a ``torch.OutOfMemoryError``.
     """
+    return _allocate(devices, sizes)
+
+
+def allocate_staging(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
+    """Return working memory for casts on devices, as ``allocate`` does; the core keeps it for later loads.
+
+    It lies in torch's allocator like the rest, so that memory fractions hold for it and freeing it stalls nobody.
+    """
+    return _allocate(devices, sizes)
+
+
+def _allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
     wanted = [(segment, nbytes, device) for segment, nbytes in sizes if (device := devices[segment]) is not None]
     needed: dict[torch.device, list[int]] = defaultdict(list)
     for _, nbytes, device in wanted:

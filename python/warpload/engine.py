@@ -62,7 +62,8 @@ def worker_count() -> int:
 def release_pinned_memory() -> int:
     """Unlock and free the host memory that is kept for copies to devices; returns its bytes.
 
-    The devices' working memory for casts, a few slots of torch's allocator, goes as well. What a load under way uses is kept. The next load to a device pins anew, which takes some tens of milliseconds.
+    The devices' working memory for casts, a few slots of torch's allocator, goes as well. What a load under way uses is
+    kept. The next load to a device pins anew, which takes some tens of milliseconds.
     """
     with _loaders_lock:
         loaders = list(_loaders.values())
@@ -110,7 +111,10 @@ def start(
     native = loader()
     if places is None or all(place is None for place in places):
         return native.start(requests)
-    return native.start(requests, functools.partial(devices.allocate, places))
+    allocate, allocate_staging = (
+        functools.partial(each, places) for each in (devices.allocate, devices.allocate_staging)
+    )
+    return native.start(requests, allocate, allocate_staging)
 
 
 def load(

@@ -158,11 +158,11 @@ TEST_F(PinnedPoolTest, NoWorkerPins) {
 }
 
 TEST_F(PinnedPoolTest, SlotWhoseCopyEndsServesWhileAnotherIsStillBeingPinned) {
-  auto first = take();
   const auto pinning = std::make_shared<Gate>();
-  pinner->on_use = [pinning] {
-    while (!pinning->open) std::this_thread::yield();
+  pinner->on_use = [this, pinning] {
+    while (pinner->pinned > 0 && !pinning->open) std::this_thread::yield();
   };
+  auto first = take();
   std::byte* const memory = first.bytes().data();
   send(std::move(first), std::make_shared<Gate>(true));
   EXPECT_EQ(take().bytes().data(), memory);

@@ -1,9 +1,11 @@
 // Calls about modules and kernels. The kernels are the core's own scalar casts.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "convert/cast.hpp"
@@ -169,6 +171,8 @@ Result cuModuleGetFunction(FunctionHandle* function, ModuleHandle handle, const 
     if (function == nullptr || name == nullptr) return cuda::kInvalidValue;
     const auto dtypes = parse_kernel(name);
     if (!dtypes) return cuda::kNotFound;
+    const std::chrono::microseconds wait = call.state.options.kernel_loading;
+    if (wait.count() > 0) call.guard.outside([&] { std::this_thread::sleep_for(wait); });
     *function = call.state.make_handle<FunctionHandle>();
     call.state.functions.emplace(*function, Function{module, dtypes->first, dtypes->second});
     return cuda::kSuccess;

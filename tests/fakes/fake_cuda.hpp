@@ -45,6 +45,7 @@ struct FakeOptions {
   std::uint64_t registered_limit = std::numeric_limits<std::uint64_t>::max();
   bool binary_for_gpu = true;  // false: cuModuleLoadData reports kNoBinaryForGpu
   int driver_version = 13000;
+  std::chrono::microseconds kernel_loading{0};  // how long cuModuleGetFunction waits: a real one may for all work
 };
 
 // Joins every stream's thread (what is still queued is dropped unexecuted), frees everything, forgets faults, journal,

@@ -25,22 +25,33 @@ CastModule::~CastModule() {
 }
 
 FunctionHandle CastModule::find(DType source, DType destination) {
+  if (const auto known = find_known(source, destination)) return *known;
   const std::string name = cast_kernel_name(source, destination);
   if (name.empty()) return nullptr;
-  const std::lock_guard lock(mutex_);
-  const auto found = functions_.find({source, destination});
-  if (found != functions_.end()) return found->second;
-  if (!tried_) load();
-  FunctionHandle function = nullptr;
-  if (module_ != nullptr) {
-    const CurrentContext current(*context_);
-    WARPLOAD_CUDA(*context_, cuModuleGetFunction, &function, module_, name.c_str());
-  }
-  functions_[{source, destination}] = function;
+  const std::lock_guard loading(loading_mutex_);
+  if (const auto known = find_known(source, destination)) return *known;  // another thread has loaded it meanwhile
+  if (!tried_) load_module();
+  const FunctionHandle function = load_kernel(name);
+  const std::lock_guard lock(known_mutex_);
+  known_[{source, destination}] = function;
   return function;
 }
 
-void CastModule::load() {
+std::optional<FunctionHandle> CastModule::find_known(DType source, DType destination) const {
+  const std::shared_lock lock(known_mutex_);
+  const auto found = known_.find({source, destination});
+  return found == known_.end() ? std::nullopt : std::optional(found->second);
+}
+
+FunctionHandle CastModule::load_kernel(const std::string& name) {
+  FunctionHandle function = nullptr;
+  if (module_ == nullptr) return function;
+  const CurrentContext current(*context_);
+  WARPLOAD_CUDA(*context_, cuModuleGetFunction, &function, module_, name.c_str());
+  return function;
+}
+
+void CastModule::load_module() {
   if (!embedded_cast_kernels().empty()) {
     const CurrentContext current(*context_);
     const Result result = context_->driver().cuModuleLoadData(&module_, embedded_cast_kernels().data());

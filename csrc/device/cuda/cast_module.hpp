@@ -4,6 +4,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
 #include <utility>
 
 #include "device/cuda/context.hpp"
@@ -11,7 +14,8 @@
 
 namespace warpload::cuda {
 
-// Loads the embedded image when it is first asked for. Threads: any.
+// Loads the embedded image, and each kernel of it, when it is first asked for: both may wait for all that the GPU is
+// doing. Whoever asks for a kernel that is there already does not wait for that. Threads: any.
 class CastModule {
  public:
   explicit CastModule(std::shared_ptr<Context> context) : context_(std::move(context)) {}
@@ -24,13 +28,16 @@ class CastModule {
   [[nodiscard]] FunctionHandle find(DType source, DType destination);
 
  private:
-  void load();
+  [[nodiscard]] std::optional<FunctionHandle> find_known(DType source, DType destination) const;
+  void load_module();
+  [[nodiscard]] FunctionHandle load_kernel(const std::string& name);
 
   std::shared_ptr<Context> context_;
-  std::mutex mutex_;
+  std::mutex loading_mutex_;  // held while the driver loads; guards the next two
   bool tried_ = false;
   ModuleHandle module_ = nullptr;
-  std::map<std::pair<DType, DType>, FunctionHandle> functions_;
+  mutable std::shared_mutex known_mutex_;  // never held during a call of the driver
+  std::map<std::pair<DType, DType>, FunctionHandle> known_;
 };
 
 }  // namespace warpload::cuda

@@ -23,13 +23,15 @@ Context::~Context() {
 }
 
 ContextHandle Context::handle() {
+  if (ContextHandle retained = handle_.load(std::memory_order_acquire)) return retained;
   const std::lock_guard lock(mutex_);
-  if (handle_ == nullptr) {
-    const BesideCaptures beside(*driver_);
-    WARPLOAD_CUDA(*this, cuDeviceGet, &device_, ordinal_);
-    WARPLOAD_CUDA(*this, cuDevicePrimaryCtxRetain, &handle_, device_);
-  }
-  return handle_;
+  ContextHandle retained = handle_.load(std::memory_order_relaxed);
+  if (retained != nullptr) return retained;  // by another thread meanwhile
+  const BesideCaptures beside(*driver_);
+  WARPLOAD_CUDA(*this, cuDeviceGet, &device_, ordinal_);
+  WARPLOAD_CUDA(*this, cuDevicePrimaryCtxRetain, &retained, device_);
+  handle_.store(retained, std::memory_order_release);
+  return retained;
 }
 
 BesideCaptures::BesideCaptures(const Driver& driver) noexcept

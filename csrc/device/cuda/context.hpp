@@ -1,6 +1,7 @@
 // One GPU's primary context, the one that CUDA's runtime and torch use.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -33,9 +34,9 @@ class Context {
   std::shared_ptr<const Driver> driver_;
   int ordinal_;
   std::string name_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // held while the context is retained; every call of the driver asks for the handle
   DeviceHandle device_ = 0;
-  ContextHandle handle_ = nullptr;
+  std::atomic<ContextHandle> handle_ = nullptr;
 };
 
 // Lets this thread call the driver freely for as long as it lives, although another records a CUDA graph: without it

@@ -10,6 +10,7 @@
 #include "device/cuda/cast_module.hpp"
 #include "device/cuda/context.hpp"
 #include "device/cuda/cuda_stream.hpp"
+#include "device/cuda/event_pool.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload::cuda {
@@ -41,6 +42,7 @@ class CudaBackend final : public DeviceBackend {
  public:
   CudaBackend(std::shared_ptr<const Driver> driver, int ordinal)
       : context_(std::make_shared<Context>(std::move(driver), ordinal)),
+        events_(std::make_shared<EventPool>(context_)),
         casts_(std::make_shared<CastModule>(context_)) {}
 
   [[nodiscard]] DeviceId id() const noexcept override { return {DeviceKind::kCuda, context_->ordinal()}; }
@@ -70,7 +72,7 @@ class CudaBackend final : public DeviceBackend {
   }
 
   [[nodiscard]] std::unique_ptr<Stream> create_stream() override {
-    return std::make_unique<CudaStream>(context_, casts_);
+    return std::make_unique<CudaStream>(context_, events_, casts_);
   }
 
   void pin(std::span<std::byte> memory) override {
@@ -118,6 +120,7 @@ class CudaBackend final : public DeviceBackend {
   }
 
   std::shared_ptr<Context> context_;
+  std::shared_ptr<EventPool> events_;
   std::shared_ptr<CastModule> casts_;
 };
 

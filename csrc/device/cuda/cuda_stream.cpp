@@ -29,33 +29,34 @@ void check_is_not_captured(Context& context, StreamHandle stream) {
 
 }  // namespace
 
-CudaEvent::CudaEvent(std::shared_ptr<Context> context, StreamHandle stream) : context_(std::move(context)) {
-  WARPLOAD_CUDA(*context_, cuEventCreate, &handle_, kEventBlockingSync | kEventDisableTiming);
-  const Result result = context_->driver().cuEventRecord(handle_, stream);
+CudaEvent::CudaEvent(std::shared_ptr<EventPool> events, StreamHandle stream)
+    : events_(std::move(events)), handle_(events_->take()) {
+  Context& context = events_->context();
+  const Result result = context.driver().cuEventRecord(handle_, stream);
   if (result == kSuccess) return;
-  static_cast<void>(context_->driver().cuEventDestroy_v2(handle_));
-  context_->check(result, "cuEventRecord");
+  events_->give_back(handle_);
+  context.check(result, "cuEventRecord");
 }
 
-CudaEvent::~CudaEvent() {
-  clean_up(*context_, [&](const Driver& driver) { return driver.cuEventDestroy_v2(handle_); });
-}
+CudaEvent::~CudaEvent() { events_->give_back(handle_); }
 
 bool CudaEvent::done() {
-  const CurrentContext current(*context_);
-  const Result result = context_->driver().cuEventQuery(handle_);
+  Context& context = events_->context();
+  const CurrentContext current(context);
+  const Result result = context.driver().cuEventQuery(handle_);
   if (result == kNotReady) return false;
-  context_->check(result, "cuEventQuery");
+  context.check(result, "cuEventQuery");
   return true;
 }
 
 void CudaEvent::synchronize() {
-  const CurrentContext current(*context_);
-  WARPLOAD_CUDA(*context_, cuEventSynchronize, handle_);
+  const CurrentContext current(events_->context());
+  WARPLOAD_CUDA(events_->context(), cuEventSynchronize, handle_);
 }
 
-CudaStream::CudaStream(std::shared_ptr<Context> context, std::shared_ptr<CastModule> casts)
-    : context_(std::move(context)), casts_(std::move(casts)) {
+CudaStream::CudaStream(std::shared_ptr<Context> context, std::shared_ptr<EventPool> events,
+                       std::shared_ptr<CastModule> casts)
+    : context_(std::move(context)), events_(std::move(events)), casts_(std::move(casts)) {
   const CurrentContext current(*context_);
   WARPLOAD_CUDA(*context_, cuStreamCreate, &handle_, kStreamNonBlocking);
 }
@@ -93,20 +94,20 @@ void CudaStream::cast(DType source_dtype, const std::byte* source, DType destina
 
 std::unique_ptr<Event> CudaStream::record() {
   const CurrentContext current(*context_);
-  return std::make_unique<CudaEvent>(context_, handle_);
+  return std::make_unique<CudaEvent>(events_, handle_);
 }
 
 void CudaStream::wait_for_caller(void* caller_stream) {
   const CurrentContext current(*context_);
   check_is_not_captured(*context_, static_cast<StreamHandle>(caller_stream));
-  const CudaEvent event(context_, static_cast<StreamHandle>(caller_stream));
+  const CudaEvent event(events_, static_cast<StreamHandle>(caller_stream));
   WARPLOAD_CUDA(*context_, cuStreamWaitEvent, handle_, event.handle(), 0);
 }
 
 void CudaStream::make_caller_wait(void* caller_stream) {
   const CurrentContext current(*context_);
   check_is_not_captured(*context_, static_cast<StreamHandle>(caller_stream));
-  const CudaEvent event(context_, handle_);
+  const CudaEvent event(events_, handle_);
   WARPLOAD_CUDA(*context_, cuStreamWaitEvent, static_cast<StreamHandle>(caller_stream), event.handle(), 0);
 }
 

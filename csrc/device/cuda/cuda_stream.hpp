@@ -6,13 +6,14 @@
 #include "device/backend.hpp"
 #include "device/cuda/cast_module.hpp"
 #include "device/cuda/context.hpp"
+#include "device/cuda/event_pool.hpp"
 
 namespace warpload::cuda {
 
 class CudaEvent final : public Event {
  public:
   // Records at the end of what is queued in the stream now. The context must be current.
-  CudaEvent(std::shared_ptr<Context> context, StreamHandle stream);
+  CudaEvent(std::shared_ptr<EventPool> events, StreamHandle stream);
   CudaEvent(const CudaEvent&) = delete;
   CudaEvent& operator=(const CudaEvent&) = delete;
   ~CudaEvent() override;
@@ -22,14 +23,14 @@ class CudaEvent final : public Event {
   [[nodiscard]] EventHandle handle() const noexcept { return handle_; }
 
  private:
-  std::shared_ptr<Context> context_;
-  EventHandle handle_ = nullptr;
+  std::shared_ptr<EventPool> events_;
+  EventHandle handle_;
 };
 
 // Does not synchronise with the default stream by itself.
 class CudaStream final : public Stream {
  public:
-  CudaStream(std::shared_ptr<Context> context, std::shared_ptr<CastModule> casts);
+  CudaStream(std::shared_ptr<Context> context, std::shared_ptr<EventPool> events, std::shared_ptr<CastModule> casts);
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
   ~CudaStream() override;
@@ -45,6 +46,7 @@ class CudaStream final : public Stream {
 
  private:
   std::shared_ptr<Context> context_;
+  std::shared_ptr<EventPool> events_;
   std::shared_ptr<CastModule> casts_;
   StreamHandle handle_ = nullptr;
 };

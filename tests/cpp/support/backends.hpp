@@ -6,6 +6,7 @@
 #include <ostream>
 #include <string>
 
+#include "cpp/support/kept_contexts.hpp"
 #include "device/cuda/driver.hpp"
 #include "fakes/fake_capture.hpp"
 #include "fakes/fake_cuda.hpp"
@@ -30,9 +31,13 @@ inline Device open_device(BackendKind kind, int ordinal = 0) {
 }
 
 // Starts each case with a fresh fake driver, and demands at its end that nothing is left of it and nothing was misused.
+// A GPU's context stays for the next case.
 class BackendTest : public ::testing::TestWithParam<BackendKind> {
  protected:
-  void SetUp() override { reset(); }
+  void SetUp() override {
+    reset();
+    if (GetParam() == BackendKind::kGpu) kept_contexts->keep(driver_library(BackendKind::kGpu), 0);
+  }
   void TearDown() override {
     EXPECT_TRUE(live().nothing());
     EXPECT_EQ(faults(), std::vector<std::string>{});
