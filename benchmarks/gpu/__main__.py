@@ -179,6 +179,14 @@ def sweep(
 
 
 @app.command()
+def load_drop_load(journal: JournalOption, models: ModelsOption, device: DeviceOption = "cuda:0") -> None:
+    """Load, drop and load again in one process: what torch's cache does to it."""
+    from .sweep import note_load_drop_load
+
+    raise typer.Exit(0 if note_load_drop_load(Journal(journal), models / "sdxl", device) else 1)
+
+
+@app.command()
 def sanitize(journal: JournalOption, kit: KitOption, work: WorkOption, seconds: SecondsOption) -> None:
     """Run the GPU's C++ cases under compute-sanitizer."""
     from .run_tests import run_sanitizer

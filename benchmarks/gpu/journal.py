@@ -17,6 +17,7 @@ versions      model, loader, versions
 verified      model, loader, tensors; with `wrong`, the names that differ
 not_measured  model, what, reason
 sweep         setting, result or error
+load_drop_load  model, phase, seconds, bytes, and torch's counters
 """
 
 from __future__ import annotations

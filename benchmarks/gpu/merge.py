@@ -72,8 +72,8 @@ def merge(results: Results) -> dict[str, Any]:
     }
     if large := _model_part(results, "large"):
         content["large"] = large
-    content["sweep"] = [_without(result, "step", "rehearsal", "kind") for result in results if _is(result, "sweep")]
-    content["facts"] = [_without(result, "step", "rehearsal", "kind") for result in results if _is(result, "fact")]
+    for key, kind in (("sweep", "sweep"), ("load_drop_load", "load_drop_load"), ("facts", "fact")):
+        content[key] = [_without(result, "step", "rehearsal", "kind") for result in results if _is(result, kind)]
     content["fallbacks"] = [
         {key: result[key] for key in ("what", "reason")} for result in results if _is(result, "fallback")
     ]

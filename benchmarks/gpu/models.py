@@ -36,16 +36,19 @@ class Model:
     """A pipeline on the disk.
 
     Attributes:
-        key: "sdxl" or "large".
         name: in the results.
         folder: of the pipeline.
         dtype: of the files, by torch's name.
     """
 
-    key: str
     name: str
     folder: Path
     dtype: str
+
+    @property
+    def key(self) -> str:
+        """The name of the folder, "sdxl" or "large": a short one for the journal."""
+        return self.folder.name
 
     @property
     def files(self) -> list[Path]:
@@ -138,11 +141,11 @@ def stable_diffusion_xl(folder: Path, scale: str) -> Model:
 
 
 def _sdxl_model(folder: Path, scale: str) -> Model:
-    return Model("sdxl", f"{_SDXL_SCALES[scale].description()}, float16", folder, "float16")
+    return Model(f"{_SDXL_SCALES[scale].description()}, float16", folder, "float16")
 
 
 def _large_model(folder: Path, scale: LargeScale) -> Model:
-    return Model("large", f"{scale.to_name()}, bfloat16", folder, "bfloat16")
+    return Model(f"{scale.to_name()}, bfloat16", folder, "bfloat16")
 
 
 def choose_large(folder: Path, device_bytes: int, limit: float) -> LargeScale:

@@ -143,6 +143,10 @@ def _large(call: Call, seconds: float) -> list[str]:
     return call.measure("large", ("warm", "cold", "pipeline"), CONTENDERS, seconds, "--rounds", "2")
 
 
+def _load_drop_load(call: Call, _: float) -> list[str]:
+    return [*call.journaled("load-drop-load"), *call.models, "--device", call.device]
+
+
 def _pytest(*options: str) -> Callable[[Call, float], list[str]]:
     return lambda call, _: [*call.placed("pytest"), *options, *(["--rehearse"] if call.rehearse else [])]
 
@@ -176,6 +180,7 @@ SECOND = (
     Step("install", 25, 60, _install),
     Step("write", 45, 75, _write("sdxl")),
     Step("sweep", 140, 60, lambda call, seconds: [*_timed("sweep")(call, seconds), *call.scale]),
+    Step("load-drop-load", 155, 15, _load_drop_load),
     Step("sanitize", SECOND_SECONDS - _MERGING, 40, _timed("sanitize")),
 )
 

@@ -1,13 +1,14 @@
-"""Loads with other sizes of ring and slots, other numbers of threads and streams: what shapes the engine on this GPU.
+"""What shapes the engine on this GPU: loads with other settings, and loads that follow each other.
 
-The loads are those of the program warpload_modelled_link, which prints one JSON object; every setting is run in a
-process of its own and noted at once.
+The loads with other sizes of ring and slots, other numbers of threads and streams are those of the program
+warpload_modelled_link, which prints one JSON object; every setting is run in a process of its own and noted at once.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,3 +85,15 @@ def _run(program: Path, folder: Path, link: Sequence[str], setting: dict[str, in
         return {"error": f"status {result.returncode}: {result.stderr.strip()[-500:]}"}
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return {"error": f"{type(error).__name__}: {error}"}
+
+
+def note_load_drop_load(journal: Journal, folder: Path, device: str) -> bool:
+    """Run load_drop_load.py and note each phase when it is over; tells whether it went through."""
+    command = [sys.executable, str(Path(__file__).with_name("load_drop_load.py"))]
+    command += ["--model", str(folder), "--device", device]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent())
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        journal.add("load_drop_load", model=folder.name, **json.loads(line))
+    return process.wait() == 0
