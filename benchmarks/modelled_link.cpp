@@ -141,8 +141,10 @@ warpload::LoaderOptions loader_options(const Arguments& arguments) {
 struct Measured {
   std::uint64_t bytes = 0;
   Seconds total{0};
-  Seconds ramp{0};   // until the first copy began
-  Seconds drain{0};  // from the last copy's being queued to the end
+  Seconds opening{0};   // until the files' headers were read
+  Seconds starting{0};  // from there until the arena was there
+  Seconds ramp{0};      // until the first copy began
+  Seconds drain{0};     // from the last copy's being queued to the end
   warpload::LoadTimes workers = {};
   warpload::testing::FakeLink link = {};
 };
@@ -154,7 +156,9 @@ Measured load(const warpload::Loader& loader, const warpload::Device& device, co
   for (const auto& [place, files] : components) {
     requests.push_back({warpload::Checkpoint::open(files), {.device = device}});
   }
+  const auto opened = Clock::now();
   const warpload::LoadHandle handle = loader.start(requests);
+  const auto started = Clock::now();
   for (std::size_t segment = 0; segment < requests.size(); ++segment) {
     while (!handle.wait_segment_for(segment, std::chrono::seconds(60))) {
     }
@@ -163,6 +167,8 @@ Measured load(const warpload::Loader& loader, const warpload::Device& device, co
   const warpload::LoadResult result = handle.get();
   const auto end = Clock::now();
   Measured measured{.bytes = handle.progress().bytes_total, .total = end - begin, .drain = end - queued};
+  measured.opening = opened - begin;
+  measured.starting = started - opened;
   measured.workers = handle.times();
   measured.link = warpload::testing::take_link();
   measured.ramp = measured.link.begin - begin;
@@ -173,6 +179,7 @@ void print(const char* name, const Measured& measured, const Arguments& argument
   const double gbps = static_cast<double>(measured.bytes) / 1e9 / measured.total.count();
   const auto each = [threads](std::chrono::nanoseconds sum) { return Seconds(sum).count() / threads; };
   std::printf("\"%s\": {\"seconds\": %.6f, \"gbps\": %.4f", name, measured.total.count(), gbps);
+  std::printf(", \"opening\": %.6f, \"starting\": %.6f", measured.opening.count(), measured.starting.count());
   std::printf(", \"waiting_for_slots\": %.6f, \"reading\": %.6f, \"sending\": %.6f, \"drain\": %.6f",
               each(measured.workers.waiting_for_slots), each(measured.workers.reading), each(measured.workers.sending),
               measured.drain.count());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -73,9 +74,12 @@ void reserve_where(Ours ours, std::span<const SegmentSize> sizes, Reserve reserv
 // Has what is sent from here on wait for the streams that the requests name; on one lane alone where it is given.
 void wait_for_callers(std::span<const SegmentRequest> requests, std::span<DeviceLane* const> lane_of,
                       const DeviceLane* only = nullptr) {
+  std::set<std::pair<DeviceLane*, void*>> waiting;
   for (std::size_t index = 0; index < requests.size(); ++index) {
     DeviceLane* const lane = lane_of[index];
-    if (lane != nullptr && (only == nullptr || lane == only)) lane->wait_for_caller(requests[index].options.stream);
+    void* const stream = requests[index].options.stream;
+    if (lane == nullptr || (only != nullptr && lane != only)) continue;
+    if (waiting.emplace(lane, stream).second) lane->wait_for_caller(stream);
   }
 }
 
@@ -88,6 +92,7 @@ LoadSetup::LoadSetup(LoaderResources& resources, std::span<const SegmentRequest>
     devices_.push_back(device_of(request.options, resources_.options().device));
   }
   open_lanes();
+  wait_for_callers(requests_, lanes_.lane_of);  // a stream that nothing can wait for is refused before anything is done
   make_plan(true);
   if (!plan_.casts.empty() && !reserve_staging()) make_plan(false);
   pin_slots();

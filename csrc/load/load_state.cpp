@@ -102,6 +102,8 @@ void LoadHandle::State::start(LoadSetup& setup) {
   try {
     if (!lanes.empty()) start_pumps();  // slots are filled while the arena is being reserved
     segments = setup.reserve(plan, lane_of);
+    arena_ready.store(true, std::memory_order_release);
+    notify_segments();
     make_tensors();
   } catch (...) {
     group.fail(std::current_exception());
@@ -110,8 +112,6 @@ void LoadHandle::State::start(LoadSetup& setup) {
     throw;
   }
   setup.keep();
-  arena_ready.store(true, std::memory_order_release);
-  notify_segments();
   if (lanes.empty()) start_pumps();
 }
 

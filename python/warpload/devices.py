@@ -78,6 +78,14 @@ def _native(kind: str, index: int) -> _core.Device:
         return _natives[kind, index]
 
 
+def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Let what this thread has torch do with the device disturb no CUDA graph that another thread captures.
+
+    torch sees to that in the thread that captures only: its ``cudaMalloc`` in another one would end the capture.
+    """
+    return native(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
+
+
 def current_stream(device: torch.device) -> int:
     """Return the handle of torch's current stream on the device.
 
@@ -89,21 +97,13 @@ def current_stream(device: torch.device) -> int:
         return 0
     import torch
 
-    with torch.cuda.device(device):
+    with _beside_captures(device), torch.cuda.device(device):
         if torch.cuda.is_current_stream_capturing():
             raise InvalidArgumentError(
                 f"{device}: the current stream is being captured into a CUDA graph, and a load cannot be part of one"
                 " (load before the capture begins)"
             )
     return torch.cuda.current_stream(device).cuda_stream
-
-
-def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Let this thread's calls of torch's allocator disturb no CUDA graph that another thread captures.
-
-    torch does so for the thread that captures only; elsewhere a plain ``cudaMalloc`` would end the capture.
-    """
-    return native(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:

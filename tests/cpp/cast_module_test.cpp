@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "convert/cast_kernels.hpp"
+#include "cpp/support/load_cases.hpp"
 #include "fakes/fake_cuda.hpp"
 #include "warpload/error.hpp"
+#include "warpload/loader.hpp"
 
 namespace warpload::cuda {
 namespace {
@@ -76,6 +78,32 @@ TEST_F(CastModuleTest, ImageThatTheGpuCannotUseIsTriedOnce) {
   EXPECT_EQ(casts_->find(DType::f32, DType::bf16), nullptr);
   EXPECT_EQ(casts_->find(DType::f32, DType::f16), nullptr);
   EXPECT_EQ(testing::call_count("cuModuleLoadData"), has_kernels() ? 1U : 0U);
+}
+
+TEST_F(CastModuleTest, KernelThatThereIsNoMemoryForMayBeThereLater) {
+  testing::fail_call("cuModuleLoadData", 1, kOutOfMemory);
+  testing::fail_call("cuModuleGetFunction", 1, kOutOfMemory);
+  EXPECT_EQ(casts_->find(DType::f32, DType::bf16), nullptr);
+  EXPECT_EQ(casts_->find(DType::f32, DType::bf16), nullptr);
+  EXPECT_EQ(casts_->find(DType::f32, DType::bf16) != nullptr, has_kernels());
+}
+
+TEST_F(CastModuleTest, KernelThatTheDriverFindsUnusableOnlyWhenItLoadsItIsTriedOnce) {
+  testing::fail_call("cuModuleGetFunction", 1, kNoBinaryForGpu);
+  EXPECT_EQ(casts_->find(DType::f32, DType::bf16), nullptr);
+  EXPECT_EQ(casts_->find(DType::f32, DType::bf16), nullptr);
+  EXPECT_EQ(testing::call_count("cuModuleGetFunction"), has_kernels() ? 1U : 0U);
+}
+
+TEST_F(CastModuleTest, LoadCastsOnTheHostWhereTheGpuHasNoMemoryForItsKernels) {
+  testing::fail_call("cuModuleLoadData", 1, kOutOfMemory, testing::FailureSpan::kFromThenOn);
+  const Device device = Device::cuda(0, WARPLOAD_FAKE_CUDA_LIBRARY);
+  const std::string data = testing::f32_pattern(100'000);
+  const auto checkpoint = testing::checkpoint_of({{"weight", "F32", {100'000}, data}});
+  const Loader loader({.threads = 2, .device_casts = DeviceCasts::kDevice});
+  const auto tensors = loader.start(checkpoint, {.dtype = DType::bf16, .device = device}).get().tensors();
+  EXPECT_TRUE(testing::bytes_of(tensors[0], device) == testing::cast_bytes(data, DType::f32, DType::bf16));
+  EXPECT_EQ(testing::counters().launches, 0U);
 }
 
 TEST_F(CastModuleTest, FailureIsAnErrorAndTheNextCallTriesAgain) {

@@ -46,6 +46,14 @@ TEST_F(CudaDriverTest, InitialisationThatFailsIsADeviceErrorInTheDriversOwnWords
   EXPECT_FALSE(error.cure().empty());
 }
 
+TEST_F(CudaDriverTest, DriverThatAForkHasLeftBehindIsADeviceErrorWithACureOfItsOwn) {
+  warpload::testing::fail_call("cuInit", 1, kNotInitialized);  // what the real one returns in such a child
+  const auto error = open_error(kFake);
+  EXPECT_TRUE(mentions(error.reason(), "CUDA_ERROR_NOT_INITIALIZED"));
+  EXPECT_TRUE(mentions(error.cure(), "fork"));
+  EXPECT_TRUE(mentions(error.cure(), "spawn"));
+}
+
 TEST_F(CudaDriverTest, MachineWithoutADeviceIsADeviceErrorThatSaysSo) {
   warpload::testing::reset({.devices = 0});
   EXPECT_TRUE(mentions(open_error(kFake).reason(), "finds no GPU"));

@@ -9,7 +9,7 @@ import torch
 
 import warpload
 from support.cards import GIB, MIB, Card, figures_of, segment
-from warpload import devices, room
+from warpload import _core, devices, room
 
 
 def is_refused(card: Card, *sizes: int) -> bool:
@@ -205,6 +205,11 @@ def test_the_allocator_is_asked_beside_captures_and_only_there(monkeypatch: pyte
 
     assert asked == [True, True]
     assert not card.beside_captures
+
+
+def test_the_host_has_no_captures_to_disturb() -> None:
+    with _core.Device.host_through_slots().beside_captures():
+        pass
 
 
 def test_a_stream_that_is_being_captured_is_refused_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,9 @@ FunctionHandle CastModule::find(DType source, DType destination) {
   if (name.empty()) return nullptr;
   const std::lock_guard loading(loading_mutex_);
   if (const auto known = find_known(source, destination)) return *known;  // another thread has loaded it meanwhile
-  if (!tried_) load_module();
-  const FunctionHandle function = load_kernel(name);
+  if (!tried_ && !load_module()) return nullptr;
+  FunctionHandle function = nullptr;
+  if (module_ != nullptr && !load_kernel(name, function)) return nullptr;
   const std::lock_guard lock(known_mutex_);
   known_[{source, destination}] = function;
   return function;
@@ -43,22 +44,28 @@ std::optional<FunctionHandle> CastModule::find_known(DType source, DType destina
   return found == known_.end() ? std::nullopt : std::optional(found->second);
 }
 
-FunctionHandle CastModule::load_kernel(const std::string& name) {
-  FunctionHandle function = nullptr;
-  if (module_ == nullptr) return function;
-  const CurrentContext current(*context_);
-  WARPLOAD_CUDA(*context_, cuModuleGetFunction, &function, module_, name.c_str());
-  return function;
-}
-
-void CastModule::load_module() {
+bool CastModule::load_module() {
   if (!embedded_cast_kernels().empty()) {
     const CurrentContext current(*context_);
     const Result result = context_->driver().cuModuleLoadData(&module_, embedded_cast_kernels().data());
-    if (!is_unusable_image(result)) context_->check(result, "cuModuleLoadData");
     if (result != kSuccess) module_ = nullptr;
+    if (!there_was_memory(result, "cuModuleLoadData")) return false;
   }
   tried_ = true;
+  return true;
+}
+
+bool CastModule::load_kernel(const std::string& name, FunctionHandle& function) {
+  const CurrentContext current(*context_);
+  const Result result = context_->driver().cuModuleGetFunction(&function, module_, name.c_str());
+  if (result != kSuccess) function = nullptr;
+  return there_was_memory(result, "cuModuleGetFunction");
+}
+
+bool CastModule::there_was_memory(Result result, const char* call) const {
+  if (result == kOutOfMemory) return false;
+  if (!is_unusable_image(result)) context_->check(result, call);
+  return true;
 }
 
 }  // namespace warpload::cuda

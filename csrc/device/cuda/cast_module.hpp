@@ -24,13 +24,16 @@ class CastModule {
   ~CastModule();
 
   // The kernel of that pair, or nullptr when there is none: the build had no nvcc, the GPU or its driver cannot
-  // use the image, or the core does not cast this pair. Throws DeviceError for any other failure.
+  // use the image, the core does not cast this pair, or the GPU has no memory left for the kernel, which may be there
+  // when it is asked for again. Throws DeviceError for any other failure.
   [[nodiscard]] FunctionHandle find(DType source, DType destination);
 
  private:
   [[nodiscard]] std::optional<FunctionHandle> find_known(DType source, DType destination) const;
-  void load_module();
-  [[nodiscard]] FunctionHandle load_kernel(const std::string& name);
+  // False where the GPU lacked the memory. What it or its driver cannot use at all stays null.
+  [[nodiscard]] bool load_module();
+  [[nodiscard]] bool load_kernel(const std::string& name, FunctionHandle& function);
+  [[nodiscard]] bool there_was_memory(Result result, const char* call) const;
 
   std::shared_ptr<Context> context_;
   std::mutex loading_mutex_;  // held while the driver loads; guards the next two

@@ -9,6 +9,9 @@ namespace {
 
 constexpr char kInstallDriver[] = "install NVIDIA's driver, or load to the CPU";
 constexpr char kUpdateDriver[] = "install a newer driver of NVIDIA's, or load to the CPU";
+constexpr char kStartAnew[] =
+    "CUDA does not work in a child of fork once its parent has used it: start the process anew ('spawn' in Python's "
+    "multiprocessing), or load to the CPU";
 constexpr char kCheckDevices[] =
     "see whether nvidia-smi lists the GPU and CUDA_VISIBLE_DEVICES hides none, or load to the CPU";
 
@@ -44,8 +47,9 @@ std::shared_ptr<const Driver> Driver::open(const std::string& library) {
   int devices = 0;
   const Result initialised = driver->cuInit(0);
   if (initialised != kSuccess && initialised != kNoDevice) {
-    throw DeviceError(
-        {.reason = driver->describe(initialised, "cuInit"), .driver_error = initialised, .cure = kCheckDevices});
+    throw DeviceError({.reason = driver->describe(initialised, "cuInit"),
+                       .driver_error = initialised,
+                       .cure = initialised == kNotInitialized ? kStartAnew : kCheckDevices});
   }
   if (initialised == kSuccess) driver->check(driver->cuDeviceGetCount(&devices), "cuDeviceGetCount");
   if (devices <= 0) throw DeviceError({.reason = quoted(library) + " finds no GPU", .cure = kCheckDevices});

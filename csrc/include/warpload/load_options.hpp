@@ -47,9 +47,11 @@ struct SegmentOptions {
   /// Loader::arena_bytes.
   std::optional<Arena> arena = {};
 
-  /// The device's own handle (a CUstream or cudaStream_t) of the stream that the caller works in; null is its default
-  /// stream. The first copy waits for what is queued there, so that memory which that work still uses may be given to
-  /// the load. Not one that is being captured into a CUDA graph: InvalidArgumentError.
+  /// The device's own handle (a CUstream or cudaStream_t) of the stream that the caller works in; null is its legacy
+  /// default stream. (A program that is compiled for default streams by thread means another one by null, and gives
+  /// CU_STREAM_PER_THREAD, on the thread whose stream it is.) The first copy waits for what is queued there, so that
+  /// memory which that work still uses may be given to the load. Not a stream that is being captured into a CUDA graph:
+  /// InvalidArgumentError.
   void* stream = nullptr;
 };
 

@@ -40,7 +40,7 @@ class Card:
             "get_per_process_memory_fraction": lambda _: found["fraction"],
             "memory_snapshot": self._snapshot,
             "current_stream": lambda _: SimpleNamespace(cuda_stream=self.stream),
-            "is_current_stream_capturing": lambda: self.capturing,
+            "is_current_stream_capturing": self._is_capturing,
             "device": lambda _: contextlib.nullcontext(),
         }
         for name, answer in answers.items():
@@ -50,6 +50,10 @@ class Card:
     def check(self, *sizes: int) -> None:
         """Ask for room for segments."""
         devices._check_room(self.device, sizes)
+
+    def _is_capturing(self) -> bool:
+        assert self.beside_captures
+        return self.capturing
 
     def _snapshot(self) -> list[dict[str, Any]]:
         self.snapshots += 1
