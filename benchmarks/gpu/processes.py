@@ -18,7 +18,7 @@ from typing import Any
 
 from . import contender
 
-_GRACE = 3.0  # seconds from SIGTERM to SIGKILL
+_GRACE = 3.0  # seconds from SIGTERM to SIGKILL, and from there to going on
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -78,13 +78,14 @@ def run_step(
 ) -> str:
     """Run a command in a process group of its own; returns "ok", "status N" or "killed at its limit".
 
-    The whole group is gone when this returns, whatever the command has started.
+    The whole group is killed when this returns, whatever the command has started; a process that even then does not
+    end, as it hangs in a driver, is not waited for.
 
     Args:
         command: program and arguments.
         seconds: after which the group is ended.
         environment: of the command.
-        on_line: is told each line of its output.
+        on_line: is told each line of its output, on another thread.
     """
     try:
         process = subprocess.Popen(
@@ -94,31 +95,32 @@ def run_step(
     except OSError as error:
         on_line(str(error))
         return f"not started: {error}"
-    assert process.stdout is not None
-    ended_early = threading.Event()
-    timer = threading.Timer(seconds, _end_group, (process, ended_early))
-    timer.start()
+    reader = threading.Thread(target=_read_lines, args=(process, on_line), daemon=True)
+    reader.start()
     try:
-        for line in process.stdout:
-            on_line(line.rstrip("\n"))
-        status = process.wait()
+        code = process.wait(seconds)
+        status = "ok" if code == 0 else f"status {code}"
+    except subprocess.TimeoutExpired:
+        _ask_to_end(process)
+        status = "killed at its limit"
     finally:
-        timer.cancel()
         _signal_group(process, signal.SIGKILL)
-        process.wait()
-    if ended_early.is_set():
-        return "killed at its limit"
-    return "ok" if status == 0 else f"status {status}"
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
+    reader.join(_GRACE)
+    return status
 
 
-def _end_group(process: subprocess.Popen[str], ended: threading.Event) -> None:
-    """Ask, then make: a process that hangs in a driver heeds no request."""
-    ended.set()
+def _read_lines(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        on_line(line.rstrip("\n"))
+
+
+def _ask_to_end(process: subprocess.Popen[str]) -> None:
     _signal_group(process, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    _signal_group(process, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
 
 
 def _signal_group(process: subprocess.Popen[str], number: int) -> None:

@@ -154,6 +154,15 @@ def test_a_step_that_heeds_no_request_ends_with_all_that_it_has_started(pids: Pa
     assert comes_true(lambda: not any(map(is_alive, numbers)))
 
 
+def test_a_process_that_keeps_the_output_open_is_not_waited_for(pids: Path) -> None:
+    lines: list[str] = []
+    script = f"setsid sleep 100 & echo $! >{pids}; echo begun; sleep 1"
+    status = run_step(["sh", "-c", script], seconds=60.0, environment=dict(os.environ), on_line=lines.append)
+    assert status == "ok"
+    assert lines == ["begun"]
+    assert is_alive(pids.read_text(encoding="utf-8").strip())
+
+
 @pytest.mark.parametrize(
     ("command", "status"),
     [(["true"], "ok"), (["sh", "-c", "exit 3"], "status 3"), (["/missing/program"], "not started: ")],
