@@ -100,8 +100,8 @@ std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<Device
   return std::nullopt;
 }
 
-// A slot whose copy has ended. Where that is all there is to wait for, the next one to end: when no slot is being pinned,
-// and copies go to one device only.
+// A slot whose copy has ended. Where that is all there is to wait for, the next one to end: when no slot is being
+// pinned, and copies go to one device only.
 std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(Lock& lock) {
   std::vector<Route*> busy;
   for (const auto& route : routes_) {

@@ -7,7 +7,7 @@ import gc
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -21,12 +21,16 @@ from .processes import mapped_files
 class Device:
     """One of the two, and the segments that loads have taken from torch's allocator since it was made.
 
+    The working memory for casts, which loads keep for the next, is none of them.
+
     Attributes:
         name: what torch calls it.
         kind: what stock's ``device_map`` calls it.
         is_gpu: whether it is one.
         allocations: how many times a load asked for segments.
     """
+
+    _kept: ClassVar[list[weakref.ref[torch.Tensor]]] = []  # of all tests so far: it outlives the one that made it
 
     def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_gpu = name.startswith("cuda")
@@ -37,8 +41,9 @@ class Device:
         self.kind = "cuda" if self.is_gpu else "cpu"
         self.allocations = 0
         self._segments: list[weakref.ref[torch.Tensor]] = []
-        self._allocate = devices.allocate
+        self._allocate, self._allocate_staging = devices.allocate, devices.allocate_staging
         monkeypatch.setattr(devices, "allocate", self._record)
+        monkeypatch.setattr(devices, "allocate_staging", self._record_staging)
         gc.collect()
         self._before = self._of_torch()
 
@@ -81,8 +86,18 @@ class Device:
         self._segments += [weakref.ref(owner) for _, owner in found]
         return found
 
+    def _record_staging(
+        self, places: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]
+    ) -> list[tuple[int, Any]]:
+        found = self._allocate_staging(places, sizes)
+        self._kept += [weakref.ref(owner) for _, owner in found]
+        return found
+
     def _of_torch(self) -> int:
-        return torch.cuda.memory_allocated(self.name) if self.is_gpu else 0
+        if not self.is_gpu:
+            return 0
+        kept = sum(owner.nbytes for each in self._kept if (owner := each()) is not None)
+        return torch.cuda.memory_allocated(self.name) - kept
 
 
 def tensors_of(*modules: torch.nn.Module) -> list[torch.Tensor]:
