@@ -12,6 +12,10 @@ JOBS ?= $(shell nproc)
 # Arguments for pytest, for example PYTEST_ARGS="-n 0 -k hub".
 PYTEST_ARGS ?= -n $(JOBS) --dist worksteal
 CONSTRAINTS ?= constraints.txt
+# The Python that a machine with a GPU has, for gpu-kit and gpu-rehearsal: its name, or its path.
+KIT_PYTHON ?= python3.12
+# The compute capability of that GPU: 90 for H100 and H200.
+KIT_ARCHITECTURES ?= 90
 # The compilers that the users' programs in tests/consumer are built by, each in C++20 and in C++23.
 CONSUMER_COMPILERS ?= $(CXX)
 
@@ -20,7 +24,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_AR
 SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize lint format docs build-tests googletest pkg-config doxygen clean
+.PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize lint format docs gpu-kit gpu-rehearsal build-tests
+.PHONY: googletest pkg-config doxygen clean
 
 demo: $(VENV)/.installed
 	$(BIN)/warpload demo $(DEMO_ARGS)
@@ -90,6 +95,16 @@ pkg-config:
 	@command -v pkg-config >/dev/null \
 	|| $(call apt-install,pkg-config) \
 	|| echo "pkg-config is missing and cannot be installed here."
+
+# ---- a machine with a GPU -------------------------------------------------------------------------------------------
+
+# All that benchmarks/gpu_suite.sh needs on a machine without a network, in build/gpu-kit; see benchmarks/README.md.
+gpu-kit: $(VENV)/.installed googletest
+	$(BIN)/python -m benchmarks.gpu.kit build/gpu-kit --python $(KIT_PYTHON) --architectures $(KIT_ARCHITECTURES)
+
+# The suite from the kit, in a fresh folder, with such a machine's packages (gigabytes) and no network; on the CPU.
+gpu-rehearsal: gpu-kit
+	benchmarks/gpu_rehearsal.sh build/gpu-kit $(KIT_PYTHON)
 
 # ---- style ----------------------------------------------------------------------------------------------------------
 

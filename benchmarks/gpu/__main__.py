@@ -1,166 +1,198 @@
-"""Measures loads to a GPU against the machine's limits: `python -m benchmarks.gpu OUTPUT` in the repository's root.
+"""The steps of the suite, one command each: `python -m benchmarks.gpu STEP`.
 
-`--device cpu --scale tiny` sends everything through the same code without a GPU; such figures mean nothing.
+`suite` runs them in their order. Each adds its results to the journal that --journal names. With `--device cpu`
+everything goes through the same code without a GPU; such figures mean nothing.
 """
 
 from __future__ import annotations
 
-import shlex
-import sys
-import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from warpload.demo import architecture, system
+from .journal import Journal
+from .place import Place
 
-from . import ceilings, models, report
-from .loaders import LOADERS, MEASURED
-from .measure import Record, Settings, measure
-from .record import gpu_description, merge
+# Here and in each command nothing is imported that may be missing before the step `install` has run.
+_TINY_COPY = 8 << 20
+_TINY_SLOT = 1 << 20
 
-PIPELINES = ("sdxl", "large")
-_SMALL_COPY = 8 << 20
-_DISK_PROGRAM = Path("build/benchmarks/warpload_disk_ceiling")
-_CONSOLE = Console(width=160)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+JournalOption = Annotated[Path, typer.Option(help="File of JSON lines that gets the results.")]
+DeviceOption = Annotated[str, typer.Option(help="A CUDA device; or cpu, to try the code.")]
+ScaleOption = Annotated[str, typer.Option(help="auto: full size as far as there is room; tiny: megabytes.")]
+ModelsOption = Annotated[Path, typer.Option(help="Where the pipelines are or go; they stay there.")]
+KitOption = Annotated[Path, typer.Option(help="As `make gpu-kit` makes it.")]
+WorkOption = Annotated[Path, typer.Option(help="Folder for everything that is installed, built or written.")]
+SecondsOption = Annotated[float, typer.Option(help="Seconds for it; what does not fit is left out.")]
+PipelineArgument = Annotated[str, typer.Argument(help="sdxl or large.")]
+DiskOption = Annotated[Path, typer.Option(help="The program warpload_disk_ceiling.")]
 
 
-def main(
-    output: Annotated[Path, typer.Argument(help="Folder of the JSON file.")],
-    device: Annotated[str, typer.Option(help="A CUDA device; or cpu, to try the code.")] = "cuda:0",
-    scale: Annotated[str, typer.Option(help="auto: full size as far as there is room; tiny: megabytes.")] = "auto",
-    pipeline: Annotated[list[str], typer.Option(help="sdxl, large; may be repeated.")] = list(PIPELINES),  # noqa: B006
-    loader: Annotated[list[str], typer.Option(help="May be repeated.")] = list(MEASURED),  # noqa: B006
-    runs: Annotated[int, typer.Option(min=1, help="Rounds at most; every loader runs once in each.")] = 5,
-    budget: Annotated[float, typer.Option(help="Seconds for everything; what does not fit is left out.")] = 540.0,
-    large_gigabytes: Annotated[float, typer.Option(help="The most that the large pipeline has.")] = 25.0,
-    folder: Annotated[Path | None, typer.Option(help="Where the pipelines are or go; they stay there.")] = None,
-    disk_program: Annotated[Path, typer.Option(help="The program warpload_disk_ceiling.")] = _DISK_PROGRAM,
-    overlay: Annotated[Path | None, typer.Option(help="Folder with safetensors 0.9, for its prefetch.")] = None,
+@app.command()
+def facts(
+    journal: JournalOption,
+    models: ModelsOption,
+    touch_gigabytes: Annotated[float, typer.Option(help="Memory to touch, as far as it is there.")] = 60.0,
 ) -> None:
-    """Measure, show and write.
+    """Note what the machine is and does."""
+    from .facts import note_facts
 
-    The exit status is 1 when warpload or stock diffusers fails, or any loader's tensors are not those of the files.
-    """
-    deadline = time.monotonic() + budget
-    for chosen, known in ((loader, tuple(LOADERS)), (pipeline, PIPELINES), ([scale], ("auto", "tiny"))):
-        if unknown := [name for name in chosen if name not in known]:
-            raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(known)}")
-    description = _describe(device)
-    failed = False
-    with tempfile.TemporaryDirectory(prefix="warpload-gpu-") as temporary:
-        place = folder or Path(temporary)
-        place.mkdir(parents=True, exist_ok=True)
-        found = [_write(name, place, device, scale, large_gigabytes * 1e9) for name in PIPELINES if name in pipeline]
-        limits, details = _limits(found[0], device, scale, disk_program)
-        for number, model in enumerate(found):
-            # The time that is left is divided among the pipelines that are left.
-            until = time.monotonic() + (deadline - time.monotonic()) / (len(found) - number)
-            record = measure(model, loader, Settings(device, runs, until, overlay, _say))
-            part = _part(model, limits, details, record)
-            # Written at once: a run that is interrupted later keeps what it has measured.
-            content = part if model.folder.name == "sdxl" else {"large": part}
-            file = merge(output, {**description, **content})
-            _show(part, limits)
-            failed |= bool(record.wrong) or _failed_at_home(record)
-    _say(f"every run is in {file}")
-    raise typer.Exit(1 if failed else 0)
+    note_facts(Journal(journal), models, int(touch_gigabytes * 2**30))
 
 
-def _say(line: str) -> None:
-    _CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
+@app.command()
+def pinning(
+    journal: JournalOption,
+    library: Annotated[str, typer.Option(help="The driver.")] = "libcuda.so.1",
+    scale: ScaleOption = "auto",
+) -> None:
+    """Note what pinning costs; tiny: with the tests' fake driver."""
+    from . import pinning
+
+    if scale == "tiny":
+        pinning.give_fake_a_device(library)
+    pinning.note_pinning(Journal(journal), library, _TINY_SLOT if scale == "tiny" else pinning.SLOT_BYTES)
 
 
-def _describe(device: str) -> dict[str, Any]:
-    import torch
+@app.command()
+def install(journal: JournalOption, kit: KitOption, work: WorkOption) -> None:
+    """Install what the kit brings."""
+    from .install import install
 
-    if device != "cpu" and not torch.cuda.is_available():
-        raise typer.BadParameter(f"--device is {device}, and torch sees no GPU")
-    return {**gpu_description(device), "machine": system.machine_description()}
+    install(Journal(journal), Place(kit, work))
 
 
-def _write(name: str, place: Path, device: str, scale: str, limit: float) -> models.Model:
-    """Write a pipeline that fits here, unless it is there."""
-    folder = place / name
+@app.command()
+def smoke(journal: JournalOption, device: DeviceOption = "cuda:0") -> None:
+    """Load mixed dtypes and a tiny pipeline, and compare every bit."""
+    from .smoke import smoke
+
+    raise typer.Exit(0 if smoke(Journal(journal), device) else 1)
+
+
+@app.command()
+def ctest(
+    journal: JournalOption,
+    kit: KitOption,
+    work: WorkOption,
+    label: Annotated[str, typer.Option(help="Of the cases: gpu, fakecuda.")] = "gpu",
+) -> None:
+    """Run the C++ cases."""
+    from .run_tests import run_ctest
+
+    raise typer.Exit(0 if run_ctest(Journal(journal), Place(kit, work), label) else 1)
+
+
+@app.command()
+def pytest(
+    kit: KitOption,
+    work: WorkOption,
+    first: Annotated[bool, typer.Option(help="Only the tests of what only a GPU shows; else all others.")] = False,
+    rehearse: Annotated[bool, typer.Option(help="Find the GPU's tests, and run one file's on the CPU.")] = False,
+) -> None:
+    """Run the GPU's tests of Python; the journal is the one that the environment names."""
+    from .run_tests import FIRST_TESTS, GPU_TESTS, other_gpu_tests, run_pytest
+
+    place = Place(kit, work)
+    files = [str(GPU_TESTS / FIRST_TESTS)] if first else other_gpu_tests()
+    passed = run_pytest(place, "gpu", files, parallel=not first, collect_only=rehearse)
+    if rehearse and not first:
+        passed &= run_pytest(place, "not gpu", [str(GPU_TESTS / "test_device_load_file.py")], parallel=True)
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def write(
+    pipeline: PipelineArgument,
+    models: ModelsOption,
+    device: DeviceOption = "cuda:0",
+    scale: ScaleOption = "auto",
+    large_gigabytes: Annotated[float, typer.Option(help="The most that the large pipeline has.")] = 15.0,
+) -> None:
+    """Write a pipeline with random weights, unless it is there."""
+    from .models import write_model
+
     begin = time.monotonic()
-    if name == "sdxl":
-        held = system.total_size(system.weight_files(folder)) if folder.exists() else 0
-        room = models.session.free_disk(folder) + held
-        size = "tiny" if scale == "tiny" else architecture.choose_scale(system.available_memory(), room).name
-        model = models.stable_diffusion_xl(folder, size)
-    else:
-        chosen = models.TINY_LARGE if scale == "tiny" else models.choose_large(folder, _device_bytes(device), limit)
-        model = models.flux(folder, chosen)
+    model = write_model(pipeline, models, device, scale, large_gigabytes * 1e9)
     seconds = time.monotonic() - begin
-    _say(f"{model.name}, random weights: {model.nbytes / 1e9:.1f} GB in {len(model.files)} files ({seconds:.0f} s)")
-    return model
+    print(f"{model.name}: {model.nbytes / 1e9:.1f} GB in {len(model.files)} files ({seconds:.0f} s)")
 
 
-def _device_bytes(device: str) -> int:
-    """Return the size of the device's memory, without making a context on it."""
-    if device == "cpu":
-        return system.available_memory() // 2
-    import torch
+@app.command()
+def limits(
+    journal: JournalOption, models: ModelsOption, device: DeviceOption = "cuda:0", scale: ScaleOption = "auto"
+) -> None:
+    """Measure the copy to the device and the copy out of the page cache."""
+    from .ceilings import COPY_BYTES, note_limits
+    from .models import written_model
 
-    size: int = torch.cuda.get_device_properties(device).total_memory
-    return size
-
-
-def _limits(
-    model: models.Model, device: str, scale: str, disk_program: Path
-) -> tuple[report.Limits, list[dict[str, Any]]]:
-    """Measure the limits; returns them with every trial."""
-    small = {"copy_bytes": _SMALL_COPY} if scale == "tiny" else {}
-    measured = [ceilings.host_to_device(device, **small), ceilings.page_cache_copy(model.files)]
-    try:
-        measured.append(ceilings.disk(disk_program.absolute(), model.files))
-    except ceilings.CeilingError as error:
-        _say(f"no limit of the disk: {error}")
-    for ceiling in measured:
-        _say(f"limit, {ceiling.name}: {ceiling.gbps:.2f} GB/s ({ceiling.setting})")
-    rates = [ceiling.gbps for ceiling in measured]
-    limits = report.Limits(rates[0], rates[1], rates[2] if len(rates) > 2 else None)
-    return limits, [ceiling.to_json() for ceiling in measured]
+    copy_bytes = _TINY_COPY if scale == "tiny" else COPY_BYTES
+    note_limits(Journal(journal), device, written_model("sdxl", models), copy_bytes)
 
 
-def _part(model: models.Model, limits: report.Limits, details: list[dict[str, Any]], record: Record) -> dict[str, Any]:
-    """Return what the JSON file gets of one pipeline, with the limits of the same run."""
-    found = report.figures(model, limits, record.runs)
-    return {
-        "model": model.to_json(),
-        **asdict(limits),
-        **found,
-        "bars": [bar.to_json() for bar in report.bars(model, found)],
-        "not_measured": record.not_measured,
-        "verified_tensors": record.verified,
-        "wrong_tensors": record.wrong,
-        "packages": record.versions,
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]),
-        "ceilings": details,
-        "runs": record.runs,
-    }
+@app.command()
+def measure(
+    pipeline: PipelineArgument,
+    journal: JournalOption,
+    models: ModelsOption,
+    seconds: SecondsOption,
+    disk_program: DiskOption,
+    device: DeviceOption = "cuda:0",
+    case: Annotated[list[str], typer.Option(help="warm, pipeline, cold; may be repeated.")] = ["warm"],  # noqa: B006
+    loader: Annotated[list[str] | None, typer.Option(help="May be repeated; else all.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="At most.")] = 3,
+    overlay: Annotated[Path | None, typer.Option(help="Folder with safetensors 0.9, for its prefetch.")] = None,
+    checked: Annotated[bool, typer.Option(help="Compare each contender's tensors with the files'.")] = False,
+) -> None:
+    """Load a pipeline by every contender, in turn."""
+    from .loaders import LOADERS, MEASURED
+    from .measure import CASES, Settings, measure
+    from .models import written_model
+
+    chosen = loader or list(MEASURED)
+    for words, known in ((chosen, tuple(LOADERS)), (case, CASES)):
+        if unknown := [word for word in words if word not in known]:
+            raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(known)}")
+    packages = overlay if overlay is not None and overlay.is_dir() else None
+    settings = Settings(Journal(journal), device, time.monotonic() + seconds, packages, disk_program.absolute())
+    measure(written_model(pipeline, models), case, chosen, rounds, settings, checked=checked)
 
 
-def _show(part: dict[str, Any], limits: report.Limits) -> None:
-    _CONSOLE.print(report.table(part, limits))
-    for name, reason in part["not_measured"].items():
-        _say(f"{name}: {reason}")
-    for bar in part["bars"]:
-        _say(str(report.Bar(bar["name"], bar["wanted"], bar["measured"])))
+@app.command()
+def sweep(
+    journal: JournalOption,
+    kit: KitOption,
+    work: WorkOption,
+    seconds: SecondsOption,
+    scale: ScaleOption = "auto",
+) -> None:
+    """Load with other sizes of ring and slots, other numbers of threads and streams; tiny: onto a modelled link."""
+    from .sweep import sweep
+
+    place = Place(kit, work)
+    link = ["--link-gbps", "8"] if scale == "tiny" else ["--gpu"]
+    found = sweep(Journal(journal), place.link_program, place.models / "sdxl", link, seconds)
+    raise typer.Exit(0 if found else 1)
 
 
-def _failed_at_home(record: Record) -> bool:
-    """Tell whether a loader failed that cannot be missing: ours, or stock. No time for one is no failure."""
-    return any(
-        name.startswith(("warpload", "stock")) and reason.startswith(("failed", "not installed"))
-        for name, reason in record.not_measured.items()
-    )
+@app.command()
+def load_drop_load(journal: JournalOption, models: ModelsOption, device: DeviceOption = "cuda:0") -> None:
+    """Load, drop and load again in one process: what torch's cache does to it."""
+    from .sweep import note_load_drop_load
+
+    raise typer.Exit(0 if note_load_drop_load(Journal(journal), models / "sdxl", device) else 1)
+
+
+@app.command()
+def sanitize(journal: JournalOption, kit: KitOption, work: WorkOption, seconds: SecondsOption) -> None:
+    """Run the GPU's C++ cases under compute-sanitizer."""
+    from .run_tests import run_sanitizer
+
+    raise typer.Exit(0 if run_sanitizer(Journal(journal), Place(kit, work), seconds) else 1)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -8,86 +8,59 @@ from __future__ import annotations
 
 import json
 import mmap
-import multiprocessing
 import os
-import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from warpload.demo import page_cache
 
+from . import facts
+from .journal import Journal, read
+from .models import Model
+from .report import DISK, HOST_TO_DEVICE, PAGE_CACHE
+
 _MEBIBYTE = 1 << 20
-_COPY_BYTES = 4 << 30  # what one timed copy to the device moves in all
+COPY_BYTES = 4 << 30  # what one timed copy to the device moves in all
 _PAGE_CACHE_BYTES = 8 << 30  # what one timed copy out of the page cache moves at most
 _PAGE_CACHE_BLOCK = 4 * _MEBIBYTE
 MOST_RESIDENT = 0.001  # of the pages of files that count as evicted
-_DISK_SETTINGS = ((4, 4 * _MEBIBYTE), (8, 4 * _MEBIBYTE), (16, _MEBIBYTE), (16, 4 * _MEBIBYTE))  # threads, block
-_DISK_SECONDS = 40  # after which no setting is tried again
+DISK_SETTINGS = ((8, 4 * _MEBIBYTE), (16, 4 * _MEBIBYTE), (16, _MEBIBYTE), (4, 4 * _MEBIBYTE))  # threads, block
 _DISK_TIMEOUT = 120  # seconds
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting of a measurement: what it was, every figure in GB/s, and their median."""
-
-    setting: str
-    gbps: list[float]
-
-    @property
-    def median(self) -> float:
-        """The middle of the figures."""
-        return statistics.median(self.gbps)
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """A limit: the median of the best setting, and every trial."""
-
-    name: str
-    gbps: float
-    setting: str
-    trials: list[Trial]
-
-    @staticmethod
-    def of(name: str, trials: Sequence[Trial]) -> Ceiling:
-        """Choose the best of at least one trial."""
-        best = max(trials, key=lambda trial: trial.median)
-        return Ceiling(name, best.median, best.setting, list(trials))
-
-    def to_json(self) -> dict[str, object]:
-        """Return it as the results have it."""
-        return asdict(self)
+_COPY_SIZES = (8, 64, 256)  # MiB
 
 
 class CeilingError(RuntimeError):
     """A limit could not be measured; the message says why."""
 
 
-def host_to_device(device: str, repeats: int = 5, copy_bytes: int = _COPY_BYTES) -> Ceiling:
-    """Copy from pinned memory by torch, in several sizes and with one and two streams.
-
-    In a process of its own: the contenders find a device on which nobody else has a context or memory.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
-        return executor.submit(_host_to_device, device, repeats, copy_bytes).result()
+def note_limits(journal: Journal, device: str, model: Model, copy_bytes: int = COPY_BYTES) -> None:
+    """Measure the copy to the device and the copy out of the page cache, and note every single figure."""
+    _note_figures(journal, model, HOST_TO_DEVICE, host_to_device(device, copy_bytes))
+    if device != "cpu":
+        facts.note(journal, "gpu after copies", facts.gpu)  # before them the link may have been idle, and slower
+    _note_figures(journal, model, PAGE_CACHE, page_cache_copy(model.files))
 
 
-def _host_to_device(device: str, repeats: int, copy_bytes: int) -> Ceiling:
-    trials = []
-    for size in (16, 64, 256, 1024):
+def _note_figures(journal: Journal, model: Model, name: str, figures: Iterator[tuple[str, float]]) -> None:
+    for setting, gbps in figures:
+        journal.add("ceiling", model=model.key, name=name, setting=setting, gbps=gbps)
+        print(f"{name}, {setting}: {gbps:.2f} GB/s", flush=True)
+
+
+def host_to_device(device: str, copy_bytes: int = COPY_BYTES, repeats: int = 5) -> Iterator[tuple[str, float]]:
+    """Copy from pinned memory by torch, in several sizes and with one and two streams; yield setting and GB/s."""
+    for size in sorted({min(size * _MEBIBYTE, copy_bytes) for size in _COPY_SIZES}):
         for streams in (1, 2):
-            size_bytes = min(size * _MEBIBYTE, copy_bytes)
-            trials.append(_copies(device, size_bytes, streams, repeats, copy_bytes))
-    return Ceiling.of("host to device, pinned", trials)
+            yield from _copies(device, size, streams, repeats, copy_bytes)
 
 
-def _copies(device: str, size_bytes: int, stream_count: int, repeats: int, copy_bytes: int) -> Trial:
+def _copies(
+    device: str, size_bytes: int, stream_count: int, repeats: int, copy_bytes: int
+) -> Iterator[tuple[str, float]]:
     import torch
 
     on_cuda = device != "cpu"
@@ -113,21 +86,19 @@ def _copies(device: str, size_bytes: int, stream_count: int, repeats: int, copy_
         torch.cuda.synchronize(device)  # the targets are filled on another stream
     copy_all()
     moved = rounds * size_bytes * stream_count
-    return Trial(
-        f"{size_bytes // 1024} KiB, {stream_count} streams", [moved / _seconds(copy_all) / 1e9 for _ in range(repeats)]
-    )
+    for _ in range(repeats):
+        yield f"{size_bytes // _MEBIBYTE} MiB, {stream_count} streams", moved / _seconds(copy_all) / 1e9
 
 
-def page_cache_copy(files: Sequence[Path], repeats: int = 3) -> Ceiling:
-    """Read files that are in the page cache into memory that is touched, by several numbers of threads."""
+def page_cache_copy(files: Sequence[Path], repeats: int = 3) -> Iterator[tuple[str, float]]:
+    """Read files that are in the page cache into touched memory, by several numbers of threads; yield both."""
     page_cache.warm(files)
     pieces = _pieces(files, _PAGE_CACHE_BLOCK, _PAGE_CACHE_BYTES)
     cores = len(os.sched_getaffinity(0))
-    trials = []
     for threads in sorted({max(1, cores // 4), max(1, cores // 2), cores}):
-        figures = [_read_pieces(pieces, threads) for _ in range(repeats + 1)]
-        trials.append(Trial(f"{threads} threads", figures[1:]))  # the first touches the buffers
-    return Ceiling.of("page cache to memory", trials)
+        _read_pieces(pieces, threads)  # the first touches the buffers
+        for _ in range(repeats):
+            yield f"{threads} threads", _read_pieces(pieces, threads)
 
 
 def _pieces(files: Sequence[Path], block: int, limit: int) -> list[tuple[Path, int, int]]:
@@ -170,30 +141,36 @@ def _read_pieces(pieces: Sequence[tuple[Path, int, int]], thread_count: int) -> 
     return sum(length for _, _, length in pieces) / seconds / 1e9
 
 
-def disk(program: Path, files: Sequence[Path], repeats: int = 3) -> Ceiling:
+def best_disk_setting(journal: Journal, model: Model) -> tuple[int, int]:
+    """Return threads and block of the fastest reading of a model's files so far, or the first of DISK_SETTINGS."""
+    readings = [
+        (result["gbps"], (result["threads"], result["block"]))
+        for result in read([journal.path])
+        if result["kind"] == "ceiling" and result["name"] == DISK and result["model"] == model.key
+    ]
+    return max(readings)[1] if readings else DISK_SETTINGS[0]
+
+
+def disk_setting(threads: int, block: int) -> str:
+    """Return the setting's name in the results."""
+    return f"{threads} threads, {block // 1024} KiB"
+
+
+def disk(program: Path, files: Sequence[Path], threads: int, block: int) -> float:
     """Read files past the page cache (O_DIRECT) with warpload_disk_ceiling, after dropping them from it.
 
     Args:
         program: as built by CMake with WARPLOAD_BENCHMARKS=ON.
         files: what to read.
-        repeats: readings with each setting, as far as there is time; one in any case.
+        threads: that read.
+        block: bytes of one read.
+
+    Returns:
+        GB/s.
 
     Raises:
         CeilingError: the program failed.
     """
-    begin = time.monotonic()
-    figures: dict[tuple[int, int], list[float]] = {setting: [] for setting in _DISK_SETTINGS}
-    for number in range(repeats):
-        for (threads, block), readings in figures.items():
-            if number == 0 or time.monotonic() - begin < _DISK_SECONDS:
-                readings.append(_run_disk_program(program, files, threads, block))
-    trials = [
-        Trial(f"{threads} threads, {block // 1024} KiB", readings) for (threads, block), readings in figures.items()
-    ]
-    return Ceiling.of("disk, O_DIRECT", trials)
-
-
-def _run_disk_program(program: Path, files: Sequence[Path], threads: int, block: int) -> float:
     state = page_cache.evict(files)
     command = [str(program), *map(str, files), "--threads", str(threads), "--block", str(block), "--direct"]
     if not page_cache_is_cold(state):

@@ -88,7 +88,10 @@ def _run_if_installed(loader: Loader, arguments: argparse.Namespace) -> dict[str
             loader.check()
         except (ImportError, OSError) as error:  # OSError: a shared library that is not there
             return {"missing": f"{type(error).__name__}: {error}"}
-    result = _run(loader, arguments)
+    if loader.needs_cuda and arguments.device == "cpu":
+        result: dict[str, Any] = {"needs_gpu": True}  # but its libraries are here, which is worth knowing
+    else:
+        result = _run(loader, arguments)
     result["versions"] = {name: importlib.metadata.version(name) for name in loader.distributions}
     return result
 

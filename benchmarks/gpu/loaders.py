@@ -267,5 +267,7 @@ LOADERS: dict[str, Loader] = {
 }
 # What is measured by default. Plain safetensors is there for what the others' tensors are compared with.
 MEASURED = tuple(name for name in LOADERS if name != "safetensors")
+# Measured once, when all rounds of the others are done.
+EXTRA = frozenset({"stock-to", "runai-streamer"})
 # These need another version of safetensors than the pipelines are loaded with; it may lie in a folder of its own.
 OVERLAID = frozenset({"safetensors-prefetch"})

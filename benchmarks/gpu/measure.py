@@ -1,4 +1,7 @@
-"""Runs the contenders: in fresh processes, in turn, with the page cache in the state that each case asks for."""
+"""Runs the contenders: in fresh processes, in turn, with the page cache in the state that each case asks for.
+
+Every result goes to the journal at the moment it is there; `report` makes figures of them.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +14,19 @@ from typing import Any
 
 from warpload.demo import page_cache, system
 
-from . import processes
-from .ceilings import page_cache_is_cold
+from . import ceilings, processes
 from .checksums import differences
 from .device_memory import Sampler
-from .loaders import LOADERS, OVERLAID
+from .journal import Journal
+from .loaders import EXTRA, LOADERS, OVERLAID
 from .models import Model
+from .report import DISK
 
-KINDS = ("warm", "pipeline", "cold")  # cold last: the files are read anew only once a round
+CASES = ("warm", "pipeline", "cold")
 _LONGEST = 240.0  # seconds for one load; a contender that takes longer is left out
+_SHORTEST = 5.0  # seconds that a contender gets at least
 _EVICTIONS = 5  # pages that are being written, or were read a moment ago, may stay at first
 _REST = 0.2  # seconds between two of them
-Log = Callable[[str], None]
-
-
-@dataclass
-class Record:
-    """What the measurement of one pipeline has found.
-
-    Attributes:
-        runs: every run: kind, loader, round, seconds, bytes on the device, the page cache before and after.
-        not_measured: loader, or "loader, kind" -> why there is no figure.
-        verified: loader -> tensors whose dtype, shape and bytes were found to be those of the files.
-        wrong: loader -> what was not.
-        versions: package -> version, of the contenders that ran.
-    """
-
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    not_measured: dict[str, str] = field(default_factory=dict)
-    verified: dict[str, int] = field(default_factory=dict)
-    wrong: dict[str, list[str]] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,18 +34,18 @@ class Settings:
     """How to measure.
 
     Attributes:
+        journal: gets every result.
         device: "cuda:0" or "cpu".
-        runs: rounds at most; every case runs once in each.
-        deadline: of time.monotonic(); a case runs where its time is likely to be there.
+        deadline: of time.monotonic(); a load runs where its time is likely to be there.
         overlay: folder of packages for the contenders that need others than the pipelines do.
-        log: is told every step.
+        disk_program: measures the disk beside each cold round.
     """
 
+    journal: Journal
     device: str
-    runs: int
     deadline: float
     overlay: Path | None
-    log: Log
+    disk_program: Path
 
     @property
     def left(self) -> float:
@@ -69,54 +54,130 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class _Case:
-    kind: str
+class _Load:
+    case: str
     loader: str
     round: int
 
     @property
-    def checked(self) -> bool:
-        """Whether the tensors are compared with the files': in the first case of every contender."""
-        return self.round == 0 and self.kind == "warm"
+    def key(self) -> str:
+        return f"{self.loader}, {self.case}"
 
 
-def measure(model: Model, names: Sequence[str], settings: Settings) -> Record:
-    """Run as many rounds as there is time for, the first case of each contender before anything else."""
-    record = Record()
-    expected = _expected_checksums(model, settings, record)
-    durations: dict[tuple[str, str], float] = {}
-    for number in range(settings.runs):
-        for kind in KINDS:
-            with _page_cache(model, kind) as prepare:
-                for case in _cases(kind, number, names):
-                    _run_case(model, case, prepare, expected, durations, settings, record)
-    return record
+@dataclass
+class _Measurement:
+    """One model's measurement under way.
+
+    Attributes:
+        model: what is loaded.
+        settings: how.
+        expected: checksums that every contender is held against; None where nothing is compared.
+        skipped: loader, or "loader, case" -> why it is not run again.
+        compared: loaders whose tensors were compared.
+        durations: what a load took with its process.
+        disk_gbps: what the disk gave beside this round.
+    """
+
+    model: Model
+    settings: Settings
+    expected: dict[str, Any] | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    compared: set[str] = field(default_factory=set)
+    durations: dict[tuple[str, str], float] = field(default_factory=dict)
+    disk_gbps: float | None = None
+
+    def note(self, kind: str, **content: Any) -> None:
+        self.settings.journal.add(kind, model=self.model.key, **content)
+
+    def skip(self, what: str, reason: str) -> None:
+        self.skipped[what] = reason
+        self.note("not_measured", what=what, reason=reason)
+        print(f"{self.model.key}: {what}: {reason}", flush=True)
 
 
-def _expected_checksums(model: Model, settings: Settings, record: Record) -> dict[str, Any] | None:
+def measure(
+    model: Model, cases: Sequence[str], names: Sequence[str], rounds: int, settings: Settings, *, checked: bool
+) -> None:
+    """Run as many rounds as there is time for, then the extra contenders once.
+
+    Args:
+        model: what is loaded.
+        cases: some of CASES.
+        names: the contenders.
+        rounds: at most.
+        settings: how.
+        checked: whether the tensors of each contender's first load are compared with the files'.
+    """
+    run = _Measurement(model, settings)
+    run.note("model", **model.to_json())
+    run.expected = _expected_checksums(run) if checked else None
+    for case, number, chosen in _rounds(cases, names, rounds):
+        if case == "cold":
+            _measure_disk(run, number)
+        with _page_cache(model, case) as prepare:
+            for name in chosen:
+                _run_if_there_is_time(run, _Load(case, name, number), prepare)
+
+
+def _rounds(cases: Sequence[str], names: Sequence[str], rounds: int) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield case, round and contenders: the first round of every case, then the others, and the extra ones at the end.
+
+    A case in which only pipelines can be measured comes in all its further rounds after the others' rounds. Each round
+    begins with another contender, so that none always follows the same one.
+    """
+    main = [name for name in names if name not in EXTRA] or list(names)
+    extra = [name for name in names if name not in main]
+    plan = [(case, 0) for case in cases]
+    plan += [(case, number) for case in cases if case != "pipeline" for number in range(1, rounds)]
+    plan += [(case, number) for case in cases if case == "pipeline" for number in range(1, rounds)]
+    for case, number in plan:
+        fitting = _fitting(case, main)
+        start = number % max(1, len(fitting))
+        yield case, number, [*fitting[start:], *fitting[:start]]
+    for case in cases if extra else ():
+        yield case, 0, _fitting(case, extra)
+
+
+def _fitting(case: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if case != "pipeline" or LOADERS[name].pipeline]
+
+
+def _expected_checksums(run: _Measurement) -> dict[str, Any] | None:
     """Return what every contender is held against, or None where it cannot be had: figures are then unverified."""
-    settings.log(f"{model.name}: checksums of what safetensors and stock diffusers read on the CPU")
-    options = ["--model", str(model.folder), "--dtype", model.dtype]
+    print(f"{run.model.key}: checksums of what safetensors and stock diffusers read on the CPU", flush=True)
+    options = ["--model", str(run.model.folder), "--dtype", run.model.dtype]
     try:
-        return processes.run_contender(options, seconds=min(_LONGEST, max(30.0, settings.left / 2)))
+        return processes.run_contender(options, seconds=max(_SHORTEST, run.settings.left / 2))
     except processes.ContenderError as error:
-        record.not_measured["checksums"] = f"failed: {str(error).strip().rpartition(chr(10))[2]}"
-        settings.log(f"no checksums, so nothing is verified: {error}")
+        run.skip("checksums", f"failed: {_last_line(error)}")
         return None
 
 
-def _cases(kind: str, number: int, names: Sequence[str]) -> list[_Case]:
-    """Return the cases of a round; each begins with another contender, so that none always follows the same one."""
-    chosen = [name for name in names if kind != "pipeline" or LOADERS[name].pipeline]
-    start = number % max(1, len(chosen))
-    return [_Case(kind, name, number) for name in [*chosen[start:], *chosen[:start]]]
+def _measure_disk(run: _Measurement, number: int) -> None:
+    """Measure the disk right before a cold round, on the same files: a rented disk has good and bad minutes.
+
+    All settings in the first round; then the best one again.
+    """
+    settings = ceilings.DISK_SETTINGS if number == 0 else [ceilings.best_disk_setting(run.settings.journal, run.model)]
+    for threads, block in settings:
+        if run.settings.left < _SHORTEST:
+            return
+        try:
+            gbps = ceilings.disk(run.settings.disk_program, run.model.files, threads, block)
+        except ceilings.CeilingError as error:
+            run.skip(f"{DISK}, {threads} threads", str(error))
+            return
+        run.disk_gbps = gbps if number else max(gbps, run.disk_gbps or 0.0)
+        setting = ceilings.disk_setting(threads, block)
+        run.note("ceiling", name=DISK, setting=setting, threads=threads, block=block, round=number, gbps=gbps)
+        print(f"{run.model.key}: {DISK}, {setting}: {gbps:.2f} GB/s", flush=True)
 
 
 @contextlib.contextmanager
-def _page_cache(model: Model, kind: str) -> Iterator[Callable[[], page_cache.CacheState]]:
-    """Give what brings the page cache into the state for one run, and says what it really holds (mincore)."""
+def _page_cache(model: Model, case: str) -> Iterator[Callable[[], page_cache.CacheState]]:
+    """Give what brings the page cache into the state for one load, and says what it really holds (mincore)."""
     files = model.files
-    if kind == "cold":
+    if case == "cold":
         yield lambda: _evict(files)
         return
     may_pin = system.total_size(files) <= system.available_memory() // 2
@@ -135,92 +196,85 @@ def _evict(files: Sequence[Path]) -> page_cache.CacheState:
     return state
 
 
-def _run_case(
-    model: Model,
-    case: _Case,
-    prepare: Callable[[], page_cache.CacheState],
-    expected: dict[str, Any] | None,
-    durations: dict[tuple[str, str], float],
-    settings: Settings,
-    record: Record,
-) -> None:
-    """Run one case unless the contender cannot run here or its time is up; what is not run is noted."""
-    name, key = case.loader, f"{case.loader}, {case.kind}"
-    if name in record.not_measured or key in record.not_measured:
+def _run_if_there_is_time(run: _Measurement, load: _Load, prepare: Callable[[], page_cache.CacheState]) -> None:
+    """Run one load unless the contender cannot run here or its time is up; what is not run is noted."""
+    if load.loader in run.skipped or load.key in run.skipped:
         return
-    if settings.device == "cpu" and LOADERS[name].needs_cuda:
-        record.not_measured[name] = "needs a GPU"
-        return
-    likely = durations.get((case.kind, name), max(durations.values(), default=0.0))
-    if settings.left < likely:
-        if case.round == 0:
-            record.not_measured[key] = "no time was left"
+    likely = run.durations.get((load.case, load.loader), max(run.durations.values(), default=0.0))
+    if run.settings.left < max(likely, _SHORTEST):
+        if load.round == 0:
+            run.skip(load.key, "no time was left")
         return
     begin = time.monotonic()
     before = prepare()
-    if reason := _wrong_state(case.kind, before):
-        record.not_measured[key] = reason
+    if reason := _wrong_state(load.case, before):
+        run.skip(load.key, reason)
         return
+    checked = run.expected is not None and load.loader not in run.compared
     try:
-        result = _run(model, case, settings, checked=case.checked and expected is not None)
+        result = _run(run, load, checked=checked)
     except processes.ContenderError as error:
-        record.not_measured[key] = f"failed: {str(error).strip().rpartition(chr(10))[2]}"
-        settings.log(f"{key} failed: {error}")
+        run.skip(load.key, f"failed: {_last_line(error)}")
+        print(error, flush=True)
         return
-    durations[case.kind, name] = time.monotonic() - begin
+    run.durations[load.case, load.loader] = time.monotonic() - begin
     if "missing" in result:
-        record.not_measured[name] = f"not installed: {result['missing']}"
-        settings.log(f"{name}: {record.not_measured[name]}")
+        run.skip(load.loader, f"not installed: {result['missing']}")
         return
-    _note(model, case, before, result, expected, settings, record)
+    if "needs_gpu" in result:
+        run.skip(load.loader, "needs a GPU")
+        _note_versions(run, load.loader, result)
+        return
+    _note_load(run, load, before, result)
 
 
-def _wrong_state(kind: str, state: page_cache.CacheState) -> str | None:
-    """Say why a run in this state of the page cache would not measure what it is named."""
-    if kind == "cold":
-        return None if page_cache_is_cold(state) else f"the files do not leave the page cache: {state}"
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2]
+
+
+def _wrong_state(case: str, state: page_cache.CacheState) -> str | None:
+    """Say why a load in this state of the page cache would not measure what it is named."""
+    if case == "cold":
+        return None if ceilings.page_cache_is_cold(state) else f"the files do not leave the page cache: {state}"
     return None if state.is_warm else f"the files do not stay in the page cache: {state}"
 
 
-def _run(model: Model, case: _Case, settings: Settings, *, checked: bool) -> dict[str, Any]:
-    options = ["--loader", case.loader, "--model", str(model.folder), "--dtype", model.dtype]
-    options += ["--device", settings.device, "--mode", "whole" if case.kind == "pipeline" else "load"]
-    options += ["--cold"] * (case.kind == "cold") + ["--again"] * (case.kind == "warm")
+def _run(run: _Measurement, load: _Load, *, checked: bool) -> dict[str, Any]:
+    settings = run.settings
+    options = ["--loader", load.loader, "--model", str(run.model.folder), "--dtype", run.model.dtype]
+    options += ["--device", settings.device, "--mode", "whole" if load.case == "pipeline" else "load"]
+    options += ["--cold"] * (load.case == "cold") + ["--again"] * (load.case == "warm")
     options += ["--checksums"] * checked
-    overlay = settings.overlay if case.loader in OVERLAID else None
+    overlay = settings.overlay if load.loader in OVERLAID else None
+    seconds = min(_LONGEST, max(_SHORTEST, settings.left))
     with Sampler(settings.device) as sampler:
-        result = processes.run_contender(options, overlay=overlay, seconds=min(_LONGEST, max(30.0, settings.left)))
+        result = processes.run_contender(options, overlay=overlay, seconds=seconds)
     if "clock" in result:
         # The process of the case "pipeline" makes its context after the clock begins, which is no memory of the load.
-        growth = sampler.growth(*result.pop("clock")) if case.kind != "pipeline" else None
+        growth = sampler.growth(*result.pop("clock")) if load.case != "pipeline" else None
         known = [value for value in (growth, result["allocator_peak_bytes"]) if value is not None]
         result |= {"device_growth_bytes": growth, "peak_device_bytes": max(known, default=None)}
     return result
 
 
-def _note(
-    model: Model,
-    case: _Case,
-    before: page_cache.CacheState,
-    result: dict[str, Any],
-    expected: dict[str, Any] | None,
-    settings: Settings,
-    record: Record,
-) -> None:
-    name = case.loader
-    sums = result.pop("checksums", None)
-    for package, version in result.pop("versions").items():
-        record.versions[f"{package} ({name})" if name in OVERLAID else package] = version
-    after = page_cache.cache_state(model.files)
-    run = {"kind": case.kind, "loader": name, "round": case.round, **result}
-    record.runs.append({**run, "page_cache": {"before": str(before), "after": str(after)}})
+def _note_versions(run: _Measurement, name: str, result: dict[str, Any]) -> None:
+    """Note the versions of a contender's packages; those from a folder of its own are named so."""
+    versions = result.pop("versions")
+    own = f" ({name})" if name in OVERLAID else ""
+    run.note("versions", loader=name, versions={package + own: version for package, version in versions.items()})
+
+
+def _note_load(run: _Measurement, load: _Load, before: page_cache.CacheState, result: dict[str, Any]) -> None:
+    name, sums = load.loader, result.pop("checksums", None)
+    _note_versions(run, name, result)
+    beside = {"disk_gbps": run.disk_gbps} if load.case == "cold" else {}
+    states = {"before": str(before), "after": str(page_cache.cache_state(run.model.files))}
+    run.note("load", case=load.case, loader=name, round=load.round, **result, **beside, page_cache=states)
     again = f", again {result['again_seconds']:.3f} s" if "again_seconds" in result else ""
-    settings.log(f"{model.name}: {case.kind} ({before}), {name}: {result['seconds']:.3f} s{again}")
-    if sums is None or expected is None:
-        return
-    wrong = differences(expected["pipeline" if LOADERS[name].pipeline else "files"], sums)
-    if wrong:
-        record.wrong[name] = wrong[:20]
-        settings.log(f"{name}: {len(wrong)} tensors are not those of the files; {wrong[0]}")
-    else:
-        record.verified[name] = len(sums)
+    print(f"{run.model.key}: {load.case} ({before}), {name}: {result['seconds']:.3f} s{again}", flush=True)
+    if sums is not None and run.expected is not None:
+        run.compared.add(name)
+        wrong = differences(run.expected["pipeline" if LOADERS[name].pipeline else "files"], sums)
+        run.note("verified", loader=name, tensors=len(sums), wrong=wrong[:20])
+        if wrong:
+            print(f"{name}: {len(wrong)} tensors are not those of the files; {wrong[0]}", flush=True)

@@ -28,7 +28,7 @@ _SPARE_MEMORY = 8 * 10**9
 _SPARE_DEVICE = 4 * 10**9
 _SHARD_BYTES = 5 * 10**9
 _POOL_BYTES = 64 << 20
-_WRITERS = 4
+_WRITERS = 8
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Model:
     name: str
     folder: Path
     dtype: str
+
+    @property
+    def key(self) -> str:
+        """The name of the folder, "sdxl" or "large": a short one for the journal."""
+        return self.folder.name
 
     @property
     def files(self) -> list[Path]:
@@ -78,14 +83,69 @@ class LargeScale:
 
 
 LARGE_SCALES = (LargeScale(), LargeScale(14, 28, 16), LargeScale(8, 16, 8), LargeScale(3, 6, 4), LargeScale(1, 2, 1))
+_SDXL_SCALES = {scale.name: scale for scale in (*architecture.SCALES, architecture.TINY)}
 TINY_LARGE = LargeScale(1, 2, 1, width=32)
+
+
+def write_model(key: str, models: Path, device: str, scale: str, limit: float) -> Model:
+    """Write a pipeline that fits here, unless it is there.
+
+    Args:
+        key: "sdxl" or "large".
+        models: folder of all pipelines.
+        device: that it will be loaded to.
+        scale: "auto" or "tiny".
+        limit: the most bytes that the large one has.
+    """
+    models.mkdir(parents=True, exist_ok=True)
+    folder = models / key
+    if key == "large":
+        chosen = TINY_LARGE if scale == "tiny" else choose_large(folder, _device_bytes(device), limit)
+        return flux(folder, chosen)
+    held = system.total_size(system.weight_files(folder)) if folder.exists() else 0
+    room = session.free_disk(folder) + held
+    name = "tiny" if scale == "tiny" else architecture.choose_scale(system.available_memory(), room).name
+    return stable_diffusion_xl(folder, name)
+
+
+def written_model(key: str, models: Path) -> Model:
+    """Return the pipeline that `write_model` wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    folder = models / key
+    marker = folder / (MARKER if key == "large" else synthetic.MARKER)
+    if not marker.is_file():
+        raise FileNotFoundError(f"{folder} holds no complete pipeline: its writing failed or was ended; write it first")
+    content = json.loads(marker.read_text(encoding="utf-8"))
+    if key == "large":
+        return _large_model(folder, LargeScale(**content))
+    return _sdxl_model(folder, content["scale"])
+
+
+def _device_bytes(device: str) -> int:
+    """Return the size of the device's memory."""
+    if device == "cpu":
+        return system.available_memory() // 2
+    import torch
+
+    size: int = torch.cuda.get_device_properties(device).total_memory
+    return size
 
 
 def stable_diffusion_xl(folder: Path, scale: str) -> Model:
     """Write the synthetic Stable Diffusion XL unless it is there."""
-    scales = {scale.name: scale for scale in (*architecture.SCALES, architecture.TINY)}
-    synthetic.write_synthetic_pipeline(folder, scale=scales[scale], dtype="float16")
-    return Model(f"{scales[scale].description()}, float16", folder, "float16")
+    synthetic.write_synthetic_pipeline(folder, scale=_SDXL_SCALES[scale], dtype="float16")
+    return _sdxl_model(folder, scale)
+
+
+def _sdxl_model(folder: Path, scale: str) -> Model:
+    return Model(f"{_SDXL_SCALES[scale].description()}, float16", folder, "float16")
+
+
+def _large_model(folder: Path, scale: LargeScale) -> Model:
+    return Model(f"{scale.to_name()}, bfloat16", folder, "bfloat16")
 
 
 def choose_large(folder: Path, device_bytes: int, limit: float) -> LargeScale:
@@ -109,7 +169,7 @@ def choose_large(folder: Path, device_bytes: int, limit: float) -> LargeScale:
 
 def flux(folder: Path, scale: LargeScale) -> Model:
     """Write the large pipeline unless exactly that one is there; a folder that has the marker is complete."""
-    model = Model(f"{scale.to_name()}, bfloat16", folder, "bfloat16")
+    model = _large_model(folder, scale)
     marker = folder / MARKER
     if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == asdict(scale):
         return model

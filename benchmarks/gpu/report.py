@@ -9,7 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
-from .models import Model
+# The limits, as the journal names them.
+HOST_TO_DEVICE = "host to device, pinned"
+PAGE_CACHE = "page cache to memory"
+DISK = "disk, O_DIRECT"
 
 WARM_SHARE = 0.90
 COLD_SHARE = 0.95
@@ -18,18 +21,60 @@ _OURS = ("warpload", "warpload-pipeline")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """In GB/s; the disk's is None where it could not be measured, and so are shares of it."""
+class Trial:
+    """One setting of a limit's measurement: what it was, every figure in GB/s, and their median."""
 
-    h2d_ceiling_gbps: float
-    page_cache_gbps: float
+    setting: str
+    gbps: list[float]
+
+    @property
+    def median(self) -> float:
+        """The middle of the figures."""
+        return statistics.median(self.gbps)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """A limit: the median of the best setting, and every trial."""
+
+    name: str
+    gbps: float
+    setting: str
+    trials: list[Trial]
+
+
+def ceilings_of(results: Sequence[dict[str, Any]]) -> list[Ceiling]:
+    """Put the single figures of a journal together, by limit and setting."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        found.setdefault(result["name"], {}).setdefault(result["setting"], []).append(result["gbps"])
+    limits = []
+    for name, settings in found.items():
+        trials = [Trial(setting, figures) for setting, figures in settings.items()]
+        best = max(trials, key=lambda trial: trial.median)
+        limits.append(Ceiling(name, best.median, best.setting, trials))
+    return limits
+
+
+@dataclass(frozen=True)
+class Limits:
+    """In GB/s; None where one could not be measured or a run was ended before, and so are shares of it."""
+
+    h2d_ceiling_gbps: float | None
+    page_cache_gbps: float | None
     disk_ceiling_gbps: float | None
+
+    @staticmethod
+    def of_ceilings(found: Sequence[Ceiling]) -> Limits:
+        """Take each limit from what was measured."""
+        rates = {ceiling.name: ceiling.gbps for ceiling in found}
+        return Limits(*(rates.get(name) for name in (HOST_TO_DEVICE, PAGE_CACHE, DISK)))
 
     def of(self, kind: str) -> float | None:
         """Return what bounds a load in that state of the page cache: cold, the slower of disk and copy."""
-        if kind == "warm":
-            return self.h2d_ceiling_gbps
-        return None if self.disk_ceiling_gbps is None else min(self.h2d_ceiling_gbps, self.disk_ceiling_gbps)
+        needed = (self.h2d_ceiling_gbps,) if kind == "warm" else (self.h2d_ceiling_gbps, self.disk_ceiling_gbps)
+        known = [rate for rate in needed if rate is not None]
+        return min(known) if len(known) == len(needed) else None
 
 
 @dataclass(frozen=True)
@@ -58,12 +103,12 @@ class Bar:
         return f"{verdict:12}  {self.name} (bar {self.wanted:.4g}){found}"
 
 
-def figures(model: Model, limits: Limits, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def figures(nbytes: int, limits: Limits, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return "warm", "cold" and "pipeline" of one model: loader -> its figures, medians of all runs."""
     result: dict[str, Any] = {}
     for kind in ("warm", "cold"):
         result[kind] = {
-            name: _loader_figures(model, limits.of(kind), _of(runs, kind, name)) for name in _loaders(runs, kind)
+            name: _loader_figures(nbytes, limits.of(kind), _of(runs, kind, name)) for name in _loaders(runs, kind)
         }
     result["pipeline"] = {name: _median(_of(runs, "pipeline", name), "seconds") for name in _loaders(runs, "pipeline")}
     return result
@@ -82,22 +127,22 @@ def _median(runs: Sequence[dict[str, Any]], key: str) -> float:
     return statistics.median(run[key] for run in runs)
 
 
-def _loader_figures(model: Model, limit: float | None, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    found = _rates(model, limit, _median(runs, "seconds"))
+def _loader_figures(nbytes: int, limit: float | None, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found = _rates(nbytes, limit, _median(runs, "seconds"))
     found["runs"] = len(runs)
     peaks = [run["peak_device_bytes"] for run in runs if run["peak_device_bytes"] is not None]
     found["peak_device_bytes"] = max(peaks, default=None)
     if "again_seconds" in runs[0]:
-        found["again"] = _rates(model, limit, _median(runs, "again_seconds"))
+        found["again"] = _rates(nbytes, limit, _median(runs, "again_seconds"))
     return found
 
 
-def _rates(model: Model, limit: float | None, seconds: float) -> dict[str, Any]:
-    gbps = model.nbytes / seconds / 1e9
+def _rates(nbytes: int, limit: float | None, seconds: float) -> dict[str, Any]:
+    gbps = nbytes / seconds / 1e9
     return {"seconds": seconds, "gbps": gbps, "share_of_ceiling": None if limit is None else gbps / limit}
 
 
-def bars(model: Model, found: dict[str, Any]) -> list[Bar]:
+def bars(nbytes: int, found: dict[str, Any]) -> list[Bar]:
     """Hold warpload's figures against what is asked of it on a GPU, the ones of whole pipelines too."""
     result = []
     for name in _OURS:
@@ -110,7 +155,7 @@ def bars(model: Model, found: dict[str, Any]) -> list[Bar]:
         for kind, share, part in shares:
             result.append(Bar(f"share of the ceiling, {kind}, {name}", share, part.get("share_of_ceiling")))
         peaks = [part["peak_device_bytes"] for part in (warm, cold) if part.get("peak_device_bytes") is not None]
-        allowed = model.nbytes * 1.01 + _SPARE_DEVICE_BYTES
+        allowed = nbytes * 1.01 + _SPARE_DEVICE_BYTES
         result.append(Bar(f"memory of the device at its peak, bytes, {name}", allowed, max(peaks, default=None)))
     return result
 

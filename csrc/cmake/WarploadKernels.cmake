@@ -7,14 +7,30 @@ if(NOT WARPLOAD_CUDA_KERNELS MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "WARPLOAD_CUDA_KERNELS must be AUTO, ON or OFF, not '${WARPLOAD_CUDA_KERNELS}'.")
 endif()
 
+set(WARPLOAD_CUDA_ARCHITECTURES "" CACHE STRING
+  "Compute capabilities that the CUDA kernels are built for, such as '90' or '80;90'; empty: all that nvcc knows, and PTX")
+if(NOT WARPLOAD_CUDA_ARCHITECTURES MATCHES "^([0-9]+(;[0-9]+)*)?$")
+  message(FATAL_ERROR
+    "WARPLOAD_CUDA_ARCHITECTURES must be numbers such as '90' or '80;90', not '${WARPLOAD_CUDA_ARCHITECTURES}'.")
+endif()
+
 # Uncompressed, as drivers older than the toolkit may not know how to decompress. With the definition of the kernels in
 # C++17, any nvcc that knows GPUs of today compiles them.
 set(WARPLOAD_NVCC_FLAGS -fatbin -std=c++17 --expt-relaxed-constexpr -no-compress)
 
-# Sets `result` to the arguments that choose the GPUs: machine code for those of these that nvcc knows, and PTX, which
-# the driver translates, for all newer ones. Empty if nvcc can't say what it knows.
+# Sets `result` to the arguments that choose the GPUs: machine code for those that WARPLOAD_CUDA_ARCHITECTURES names, or
+# for those of these that nvcc knows, and PTX, which the driver translates, for all newer ones. Empty if nvcc can't say
+# what it knows.
 function(warpload_find_gpus nvcc result)
   set(${result} "" PARENT_SCOPE)
+  if(WARPLOAD_CUDA_ARCHITECTURES)
+    set(arguments "")
+    foreach(number IN LISTS WARPLOAD_CUDA_ARCHITECTURES)
+      list(APPEND arguments -gencode "arch=compute_${number},code=sm_${number}")
+    endforeach()
+    set(${result} "${arguments}" PARENT_SCOPE)
+    return()
+  endif()
   execute_process(COMMAND "${nvcc}" --list-gpu-code OUTPUT_VARIABLE known ERROR_QUIET RESULT_VARIABLE failed)
   if(failed)
     return()

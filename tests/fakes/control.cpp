@@ -49,6 +49,8 @@ void reset(const FakeOptions& options) {
   ++state.generation;
 }
 
+void warpload_fake_cuda_reset() { reset(); }
+
 void fail_call(std::string_view name, std::uint64_t nth, cuda::Result result, FailureSpan span) {
   State& state = fake::state();
   const Guard guard(state.mutex);

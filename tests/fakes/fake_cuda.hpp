@@ -52,6 +52,9 @@ struct FakeOptions {
 // counters and injections, and begins anew: not initialised, not paused.
 WARPLOAD_FAKE_EXPORT void reset(const FakeOptions& options = {});
 
+// The same with the options' own values, for callers that are not C++.
+extern "C" WARPLOAD_FAKE_EXPORT void warpload_fake_cuda_reset();
+
 // ---- failures -------------------------------------------------------------------------------------------------------
 
 enum class FailureSpan { kOnce, kFromThenOn };

@@ -5,36 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.gpu import manifest, suite
+from benchmarks.gpu.journal import REHEARSAL, Journal, JournalError, read
+from support.gpu_suite import ROOT, SUITE, merged, run_module, stub_kit, suite_command, suite_environment
 from warpload.demo import page_cache
 
-ROOT = Path(__file__).resolve().parents[2]
-SUITE = ROOT / "benchmarks" / "gpu_suite.sh"
 LOADERS = ("warpload", "warpload-pipeline", "stock-to")
-# Stands for the program that CMake builds: reads the files, and says how many bytes and how long.
-DISK_PROGRAM = """#!/bin/sh
-bytes=0
-for file in "$@"; do
-  case $file in --threads) break ;; esac
-  cat "$file" >/dev/null
-  bytes=$((bytes + $(stat -L -c %s "$file")))
-done
-echo "{\\"bytes\\": $bytes, \\"seconds\\": 0.5}"
-"""
-
-
-def run_benchmarks(output: Path, *options: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.gpu", str(output), "--device", "cpu", "--scale", "tiny", "--runs", "1"]
-    result = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=540, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert os.listdir(output) == ["none-cpu.json"]
-    content: dict[str, Any] = json.loads((output / "none-cpu.json").read_text(encoding="utf-8"))
-    return content
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +28,32 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the JSON file of both pipelines, measured on the CPU by some of the contenders."""
     folder = tmp_path_factory.mktemp("gpu")
-    program = folder / "disk_ceiling"
-    program.write_text(DISK_PROGRAM, encoding="utf-8")
-    program.chmod(0o755)
-    missing = ("--disk-program", str(folder / "missing"))
-    run_benchmarks(
-        folder / "output", "--pipeline", "large", "--loader", "warpload", "--loader", "fastsafetensors", *missing
-    )
-    chosen = [word for name in LOADERS for word in ("--loader", name)]
-    return run_benchmarks(folder / "output", "--pipeline", "sdxl", "--disk-program", str(program), *chosen)
+    kit = stub_kit(folder / "kit", {})
+    output = folder / "output"
+    output.mkdir()
+    journal = ["--journal", output / "rehearsal.jsonl"]
+    models = ["--models", folder / "models"]
+    cpu = ["--device", "cpu"]
+    run_module("benchmarks.gpu", "facts", *journal, *models, "--touch-gigabytes", 0.01)
+    for name in ("sdxl", "large"):
+        run_module("benchmarks.gpu", "write", name, *models, *cpu, "--scale", "tiny")
+    run_module("benchmarks.gpu", "limits", *journal, *models, *cpu, "--scale", "tiny")
+    measure = [*journal, *models, *cpu, "--seconds", 240, "--rounds", 1]
+    disk = ["--disk-program", kit / "programs" / "warpload_disk_ceiling"]
+    cases = [word for case in ("warm", "pipeline", "cold") for word in ("--case", case)]
+    loaders = [word for name in LOADERS for word in ("--loader", name)]
+    run_module("benchmarks.gpu", "measure", "sdxl", *measure, *disk, *cases, *loaders, "--checked")
+    missing = ["--disk-program", folder / "missing", "--loader", "warpload", "--loader", "fastsafetensors"]
+    run_module("benchmarks.gpu", "measure", "large", *measure, *missing, *cases, "--checked")
+    return merged(output, 0)
 
 
 def test_results_name_machine_and_limits(results: dict[str, Any], states: tuple[str, ...]) -> None:
-    assert {"gpu", "driver", "torch", "machine"} <= results.keys()
+    assert results["rehearsal"] is True
+    assert {"gpu", "driver", "torch", "machine", "facts"} <= results.keys()
+    assert results["gpu"] == "none (CPU)"
     keys = {"h2d_ceiling_gbps": "host to device, pinned", "page_cache_gbps": "page cache to memory"}
     if "cold" in states:
         keys["disk_ceiling_gbps"] = "disk, O_DIRECT"
@@ -83,6 +76,10 @@ def test_every_loader_has_figures_for_warm_cold_and_pipeline(results: dict[str, 
     assert set(results["pipeline"]) == {"warpload-pipeline", "stock-to"}
 
 
+def test_a_second_load_of_the_process_is_measured_where_the_files_are_warm(results: dict[str, Any]) -> None:
+    assert all(figures["again"]["seconds"] > 0 for figures in results["warm"].values())
+
+
 def test_tensors_of_every_loader_are_compared_with_the_files(results: dict[str, Any]) -> None:
     assert set(results["verified_tensors"]) == set(LOADERS)
     assert min(results["verified_tensors"].values()) > 100
@@ -97,51 +94,159 @@ def test_every_run_is_kept_with_the_state_of_the_page_cache(results: dict[str, A
     assert sorted(runs) == sorted([*expected, *pipelines])
 
 
+def test_a_cold_run_says_what_the_disk_gave_beside_it(results: dict[str, Any]) -> None:
+    cold = [run for run in results["runs"] if run["kind"] == "cold"]
+    (disk,) = (ceiling for ceiling in results["ceilings"] if ceiling["name"].startswith("disk"))
+    figures = [figure for trial in disk["trials"] for figure in trial["gbps"]]
+    assert all(run["disk_gbps"] == max(figures) for run in cold)
+
+
 def test_what_was_not_measured_has_a_reason_and_no_figure(results: dict[str, Any]) -> None:
     large = results["large"]
-    assert large["not_measured"]["fastsafetensors"] == "needs a GPU"
+    assert large["not_measured"]["fastsafetensors"].startswith(("needs a GPU", "not installed: "))
     assert large["disk_ceiling_gbps"] is None
     assert large["cold"].get("warpload", {}).get("share_of_ceiling") is None
     assert {bar["passed"] for bar in large["bars"] if "cold" in bar["name"] or "memory" in bar["name"]} == {None}
 
 
-def test_second_run_keeps_the_other_pipeline(results: dict[str, Any]) -> None:
+def test_both_pipelines_are_in_one_file(results: dict[str, Any]) -> None:
     assert results["model"]["dtype"] == "float16"
     assert results["large"]["model"]["dtype"] == "bfloat16"
 
 
-def test_suite_is_valid_bash() -> None:
-    subprocess.run(["bash", "-n", str(SUITE)], check=True, timeout=60)
+# -- the command ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", ["build", "tests", "benchmarks", "all", None])
-def test_stage_without_folder_is_refused_with_usage(stage: str | None, tmp_path: Path) -> None:
-    command = ["bash", str(SUITE), *([stage] if stage else [])]
+@pytest.mark.parametrize("script", [SUITE, SUITE.with_name("gpu_rehearsal.sh")], ids=lambda path: path.name)
+def test_script_is_valid_bash(script: Path) -> None:
+    subprocess.run(["bash", "-n", str(script)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("words", [[], ["output"], ["--kit", "kit"], ["output", "--kit"]], ids=" ".join)
+def test_call_without_kit_or_folder_is_refused_with_usage(words: list[str], tmp_path: Path) -> None:
+    command = ["bash", str(SUITE), *words]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: ")
-    assert "[build|tests|benchmarks|all] OUTPUT_FOLDER" in result.stderr
+    assert "--kit build/gpu-kit" in result.stderr
     assert os.listdir(tmp_path) == []
 
 
+def test_folder_that_is_no_kit_is_named_and_the_cure(tmp_path: Path) -> None:
+    command = suite_command(tmp_path, tmp_path / "output", ["install"])
+    result = subprocess.run(command, env=suite_environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1
+    assert f"{tmp_path / 'manifest.json'} is missing" in result.stdout
+    assert "`make gpu-kit` makes one" in result.stdout
+
+
+def test_a_step_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
+    kit = stub_kit(tmp_path / "kit", {"good": "exit 0", "bad": "exit 1"})
+    command = suite_command(kit, tmp_path / "output", ["install", "smoke", "ctest", "write"], "--seconds", "600")
+    result = subprocess.run(
+        command, env=suite_environment(), capture_output=True, text=True, timeout=240, check=False
+    )  # fmt: skip
+    assert result.returncode == 1, result.stdout + result.stderr
+    (file,) = (tmp_path / "output").glob("*.json")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert content["tests"]["ctest"] == {"passed": 1, "failed": ["bad"], "not_run": []}
+    assert content["tests"]["smoke"]["failed"] == []
+    statuses = {step["name"]: step["status"] for step in content["steps"]}
+    assert list(statuses) == ["install", "smoke", "ctest", "write"]
+    assert statuses["install"] != "ok"  # the stub has no wheels
+    assert statuses["ctest"] == "status 1"
+    assert statuses["write"] == "ok"
+
+
+def test_second_call_says_that_the_program_for_the_sweep_is_missing(tmp_path: Path) -> None:
+    kit = stub_kit(tmp_path / "kit", {})
+    words = ["--journal", tmp_path / "rehearsal.jsonl", "--kit", kit, "--work", tmp_path / "work", "--seconds", 30]
+    output = run_module("benchmarks.gpu", "sweep", *words, status=1)
+    (result,) = read([tmp_path / "rehearsal.jsonl"])
+    assert result["kind"] == "sweep"
+    assert "the kit has no warpload_modelled_link" in result["error"]
+    assert result["error"] in output
+
+
+@pytest.mark.parametrize(("plan", "whole"), [(suite.FIRST, suite.SECONDS), (suite.SECOND, suite.SECOND_SECONDS)])
+def test_marks_follow_one_another_and_leave_time_to_merge(plan: tuple[suite.Step, ...], whole: float) -> None:
+    marks = [step.until for step in plan]
+    assert marks == sorted(marks)
+    assert marks[-1] < whole
+    assert len({step.name for step in plan}) == len(plan)
+
+
+# -- the journal, the merge, the manifest -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(REHEARSAL, "1")
+
+
 @pytest.mark.parametrize(
-    ("case", "status"),
+    ("outcomes", "collected", "status"),
     [
-        ('<testcase classname="a" name="b"/>', 0),
-        ('<testcase classname="a" name="b"><skipped/></testcase>', 1),
-        ('<testcase classname="a" name="b" status="notrun"/>', 1),
-        ('<testcase classname="a" name="b"><failure/></testcase>', 1),
-        ("", 1),
+        (["passed", "passed"], 2, 0),
+        (["passed", "skipped"], 2, 1),
+        (["passed", "not run"], 2, 1),
+        (["passed", "failed"], 2, 1),
+        (["passed"], 2, 1),
     ],
-    ids=["passed", "skipped", "not run", "failed", "none"],
+    ids=["passed", "skipped", "not run", "failed", "cut off"],
 )
-def test_record_fails_where_a_test_did_not_pass(case: str, status: int, tmp_path: Path) -> None:
-    file = tmp_path / "tests.xml"
-    file.write_text(f"<testsuites><testsuite>{case}</testsuite></testsuites>", encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.gpu.record", str(tmp_path), "--device", "cpu"]
-    command += ["--ctest", str(file), "--pytest", str(file), "--sanitizer", "clean"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == status, result.stdout + result.stderr
-    tests = json.loads((tmp_path / "none-cpu.json").read_text(encoding="utf-8"))["tests"]
-    assert tests["ctest"]["passed"] == (status == 0)
-    assert tests["compute-sanitizer"] == "clean"
+@pytest.mark.usefixtures("rehearsal")
+def test_merge_fails_where_a_test_did_not_pass(
+    outcomes: list[str], collected: int, status: int, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "rehearsal.jsonl")
+    journal.add("collected", suite="ctest", tests=collected)
+    for number, outcome in enumerate(outcomes):
+        journal.add("test", suite="ctest", name=f"test {number}", outcome=outcome, seconds=0.1, message="")
+    tests = merged(tmp_path, status)["tests"]
+    assert tests["ctest"]["passed"] == outcomes.count("passed")
+    assert (tests["ctest"]["failed"] + tests["ctest"]["not_run"] == []) == (status == 0)
+    assert tests["compute-sanitizer"] == "not run"
+
+
+@pytest.mark.usefixtures("rehearsal")
+def test_half_a_line_costs_that_line_alone(tmp_path: Path) -> None:
+    file = tmp_path / "rehearsal.jsonl"
+    Journal(file).add("fact", name="first")
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('{"kind": "fact", "name": "ha')
+    Journal(file).add("fact", name="second")
+    assert [result["name"] for result in read([file])] == ["first", "second"]
+
+
+def test_rehearsals_and_real_results_are_never_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / "real.jsonl", tmp_path / "rehearsal.jsonl"]
+    for number, file in enumerate(files):
+        monkeypatch.setenv(REHEARSAL, str(number))
+        Journal(file).add("fact", name="machine")
+    with pytest.raises(JournalError, match=r"rehearsal.*never put together"):
+        read(files)
+    run_module("benchmarks.gpu.merge", *files, "--output", tmp_path / "output", status=2)
+    assert not (tmp_path / "output").exists()
+
+
+def test_results_of_two_calls_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(REHEARSAL, "0")
+    Journal(tmp_path / "first.jsonl").add("fact", name="device", gpu="NVIDIA H100 80GB HBM3", driver="580", torch="2")
+    setting = {"threads": 8}
+    Journal(tmp_path / "second.jsonl").add("sweep", setting=setting, result={"first": 0.9})
+    run_module("benchmarks.gpu.merge", tmp_path / "first.jsonl", tmp_path / "second.jsonl", "--output", tmp_path)
+    content = json.loads((tmp_path / "h100-80gb-hbm3.json").read_text(encoding="utf-8"))
+    assert content["rehearsal"] is False
+    assert content["sweep"][0]["setting"] == setting
+    assert content["sweep"][0]["result"] == {"first": 0.9}
+
+
+def test_damage_of_a_kit_and_another_tree_are_noticed(tmp_path: Path) -> None:
+    kit = stub_kit(tmp_path / "kit", {})
+    found = manifest.check(kit, ROOT)
+    assert found["damaged"] == []
+    assert found["made_from_this_tree"]
+    (kit / "programs" / "warpload_disk_ceiling").write_text("something else", encoding="utf-8")
+    assert manifest.check(kit, ROOT)["damaged"] == ["programs/warpload_disk_ceiling"]
+    assert not manifest.check(kit, tmp_path)["made_from_this_tree"]
