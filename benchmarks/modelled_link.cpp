@@ -175,14 +175,15 @@ Measured load(const warpload::Loader& loader, const warpload::Device& device, co
   return measured;
 }
 
-void print(const char* name, const Measured& measured, const Arguments& arguments, unsigned threads) {
+void print_json(const char* name, const Measured& measured, const Arguments& arguments, unsigned threads) {
   const double gbps = static_cast<double>(measured.bytes) / 1e9 / measured.total.count();
   const auto each = [threads](std::chrono::nanoseconds sum) { return Seconds(sum).count() / threads; };
   std::printf("\"%s\": {\"seconds\": %.6f, \"gbps\": %.4f", name, measured.total.count(), gbps);
   std::printf(", \"opening\": %.6f, \"starting\": %.6f", measured.opening.count(), measured.starting.count());
-  std::printf(", \"waiting_for_slots\": %.6f, \"reading\": %.6f, \"sending\": %.6f, \"drain\": %.6f",
-              each(measured.workers.waiting_for_slots), each(measured.workers.reading), each(measured.workers.sending),
-              measured.drain.count());
+  std::printf(", \"waiting_for_slots\": %.6f, \"reading\": %.6f, \"waiting_for_arena\": %.6f, \"sending\": %.6f",
+              each(measured.workers.waiting_for_slots), each(measured.workers.reading),
+              each(measured.workers.waiting_for_arena), each(measured.workers.sending));
+  std::printf(", \"drain\": %.6f", measured.drain.count());
   if (!arguments.gpu) {
     const Seconds idle = measured.link.end - measured.link.begin - measured.link.busy;
     std::printf(", \"share\": %.4f, \"ramp\": %.6f, \"pinning\": %.6f, \"link_idle\": %.6f",
@@ -190,6 +191,40 @@ void print(const char* name, const Measured& measured, const Arguments& argument
                 idle.count());
   }
   std::printf("}");
+}
+
+struct Result {
+  Measured first;
+  Measured again;
+  std::size_t components;
+  bool files_held;
+  unsigned threads;
+  std::uint64_t ring_bytes;
+};
+
+void print_json(const Result& result, const Arguments& arguments) {
+  std::printf("{\"bytes\": %llu, \"components\": %zu, \"files_held\": %s, \"threads\": %u, \"ring_bytes\": %llu, ",
+              static_cast<unsigned long long>(result.first.bytes), result.components,
+              result.files_held ? "true" : "false", result.threads, static_cast<unsigned long long>(result.ring_bytes));
+  if (!arguments.gpu) {
+    const char* separator = "\"model\": {";
+    for (const char* name :
+         {"--link-gbps", "--copy-gap-us", "--call-us", "--query-us", "--allocation-us", "--pin-us-per-mib"}) {
+      std::printf("%s\"%s\": %g", std::exchange(separator, ", "), name + 2, arguments.number(name));
+    }
+    std::printf("}, ");
+  }
+  print_json("first", result.first, arguments, result.threads);
+  std::printf(", ");
+  print_json("again", result.again, arguments, result.threads);
+  std::printf("}\n");
+}
+
+void print_words(const char* name, const Measured& measured, const Arguments& arguments) {
+  const double gbps = static_cast<double>(measured.bytes) / 1e9 / measured.total.count();
+  std::printf("%s: %.3f s, %.2f GB/s", name, measured.total.count(), gbps);
+  if (!arguments.gpu) std::printf(", %.1f %% of the link", 100 * gbps / arguments.number("--link-gbps"));
+  std::printf("\n");
 }
 
 void measure(const Arguments& arguments) {
@@ -203,22 +238,13 @@ void measure(const Arguments& arguments) {
   const Measured first = load(loader, device, components);
   const std::uint64_t ring = loader.pinned_bytes();
   const Measured again = load(loader, device, components);
-  std::printf("{\"bytes\": %llu, \"components\": %zu, \"files_held\": %s, \"threads\": %u, \"ring_bytes\": %llu, ",
-              static_cast<unsigned long long>(first.bytes), components.size(), held ? "true" : "false",
-              loader.threads(), static_cast<unsigned long long>(std::max(ring, loader.pinned_bytes())));
-  if (!arguments.gpu) {
-    std::printf("\"model\": {");
-    for (const char* name :
-         {"--link-gbps", "--copy-gap-us", "--call-us", "--query-us", "--allocation-us", "--pin-us-per-mib"}) {
-      std::printf("%s\"%s\": %g", name == std::string_view("--link-gbps") ? "" : ", ", name + 2,
-                  arguments.number(name));
-    }
-    std::printf("}, ");
+  const Result result{first, again, components.size(), held, loader.threads(), std::max(ring, loader.pinned_bytes())};
+  if (arguments.json) {
+    print_json(result, arguments);
+  } else {
+    print_words("first load", first, arguments);
+    print_words("second load", again, arguments);
   }
-  print("first", first, arguments, loader.threads());
-  std::printf(", ");
-  print("again", again, arguments, loader.threads());
-  std::printf("}\n");
 }
 
 }  // namespace

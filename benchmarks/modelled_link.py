@@ -52,10 +52,11 @@ def main(
             for name, path in programs.items():
                 found[name].append(_run(Path(path), written.folder, link_gbps, options))
                 print(f"{written.name}, {name}: {_words(found[name][-1:])}", flush=True)
-        result["models"][written.name] = {
-            name: {"medians": _medians(results), "runs": results} for name, results in found.items()
-        }
-    output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            result["models"][written.name] = {
+                name: {"medians": _medians(results), "runs": results} for name, results in found.items()
+            }
+            # After every round: what ends the script costs one.
+            output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     last = list(programs)[-1]
     missed = False
     for title, by_program in result["models"].items():

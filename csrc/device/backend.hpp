@@ -48,6 +48,9 @@ class Stream {
   // Work queued here from now on begins after all that is queued in the caller's stream (the device's own handle; null
   // is its default stream); and the other way round. Throws InvalidArgumentError, before anything is queued, where the
   // caller's stream is being captured into a graph.
+  // check_caller only throws what they would throw for such a stream, InvalidArgumentError where nothing can wait for
+  // it.
+  virtual void check_caller(void* caller_stream) = 0;
   virtual void wait_for_caller(void* caller_stream) = 0;
   virtual void make_caller_wait(void* caller_stream) = 0;
 

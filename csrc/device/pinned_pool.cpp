@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstring>
 #include <iterator>
-#include <system_error>
 #include <utility>
 
 #include "device/host_arena.hpp"
@@ -66,51 +65,81 @@ PinnedPool::~PinnedPool() {
   for (const Flight& flight : lost_) static_cast<void>(wait_for(*flight.event));
 }
 
+// One waiter at a time looks for the ends of others' copies: each look is a call of the device.
+class PinnedPool::Looker {
+ public:
+  explicit Looker(PinnedPool& pool) noexcept : pool_(pool) {}
+  Looker(const Looker&) = delete;
+  Looker& operator=(const Looker&) = delete;
+  // The pool's lock is held.
+  ~Looker() {
+    if (!looks_) return;
+    pool_.somebody_looks_ = false;
+    pool_.changed_.notify_one();  // to look in turn
+  }
+  [[nodiscard]] bool looks() const noexcept { return looks_; }
+  [[nodiscard]] bool may_look() noexcept {
+    if (!pool_.somebody_looks_) pool_.somebody_looks_ = looks_ = true;
+    return looks_;
+  }
+
+ private:
+  PinnedPool& pool_;
+  bool looks_ = false;
+};
+
 // ---- slots in use ---------------------------------------------------------------------------------------------------
 
-std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<DeviceBackend>& backend,
+std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<DeviceBackend>& backend, const void* way,
                                                     const std::function<bool()>& stopping) {
   Lock lock(mutex_);
+  Looker looker(*this);
+  bool asked = false;
   while (!stopping()) {
-    std::unique_ptr<Buffer> buffer;
     if (!free_.empty()) {
-      buffer = std::move(free_.back());
+      auto buffer = std::move(free_.back());
       free_.pop_back();
-    } else {
+      return Slot(*this, std::move(buffer));
+    }
+    if (!pinning_) {
+      if (asked && slots_ == 0 && no_memory_) std::rethrow_exception(no_memory_);
       ask_for(backend, slots_ + 1, lock);
-      buffer = take_landed(lock);
+      asked = true;
     }
-    if (buffer) return Slot(*this, std::move(buffer));
+    if (auto buffer = take_landed(way, looker, lock)) return Slot(*this, std::move(buffer));
     if (!free_.empty()) continue;  // by now
-    if (slots_ == 0 && no_memory_) std::rethrow_exception(std::exchange(no_memory_, nullptr));
-    if (may_land_unseen()) {
-      changed_.wait_for(lock, kLookInterval);
-    } else {  // every slot is being filled, pinned or waited for
-      changed_.wait_for(lock, kStopInterval);
-    }
+    changed_.wait_for(lock, looks_again(way, looker) ? kLookInterval : kStopInterval);
   }
+  changed_.notify_one();  // what this one was woken for is for another
   return std::nullopt;
 }
 
-// A slot whose copy has ended. Where that is all there is to wait for, the next one to end: when no slot is being
-// pinned, and copies go to one device only.
-std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(Lock& lock) {
-  std::vector<Route*> busy;
-  for (const auto& route : routes_) {
-    if (!route->flights.empty()) busy.push_back(route.get());
-  }
-  const bool wait = busy.size() == 1 && !pinning_;
-  for (Route* route : busy) {
-    if (route->flights.empty()) continue;  // by now
-    if (auto buffer = take_oldest_landed(*route, wait, lock)) return buffer;
+// A slot whose copy has ended; where nothing but a copy of its own can end, waits for that.
+std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(const void* way, Looker& looker, Lock& lock) {
+  if (routes_.contains(way)) return take_oldest(way, !pinning_, true, lock);
+  if (routes_.empty() || !looker.may_look()) return nullptr;
+  std::vector<const void*> others;
+  for (const auto& [other, route] : routes_) others.push_back(other);
+  for (const void* other : others) {
+    if (auto buffer = take_oldest(other, false, false, lock)) return buffer;
   }
   return nullptr;
 }
 
-// The slot of the route's oldest copy once that has ended: waits for it, or only looks.
-std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest_landed(Route& route, bool wait, Lock& lock) {
+// Whether there are copies whose end this one has to look for, as nobody is told of it.
+bool PinnedPool::looks_again(const void* way, const Looker& looker) const noexcept {
+  const auto own = routes_.find(way);
+  return own == routes_.end() ? looker.looks() : !own->second.flights.empty();
+}
+
+// The slot of a way's oldest copy once that has ended: waits for it, or only looks. Nothing where there is none by now.
+std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest(const void* way, bool wait, bool own, Lock& lock) {
+  const auto found = routes_.find(way);
+  if (found == routes_.end() || found->second.flights.empty()) return nullptr;
+  Route& route = found->second;  // stays while something of it is looked at
   Flight oldest = std::move(route.flights.front());
   route.flights.pop_front();
+  ++route.looked_at;
   lock.unlock();
   bool landed = false;
   std::exception_ptr error;
@@ -127,36 +156,40 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest_landed(Route& route,
   }
   if (landed) oldest.event.reset();  // a call of the device's too
   lock.lock();
+  --route.looked_at;
+  if (!landed && !error) route.flights.push_front(std::move(oldest));
+  if (route.flights.empty() && route.looked_at == 0) routes_.erase(way);
   if (error) {
+    --slots_;
+    pinned_ -= oldest.buffer->pinner ? 1 : 0;
     lost_.push_back(std::move(oldest));
-    std::rethrow_exception(error);
+    if (own) std::rethrow_exception(error);
+    return nullptr;
   }
-  if (!landed) route.flights.push_front(std::move(oldest));
   return std::move(oldest.buffer);
 }
 
-// Whether copies are under way whose end nobody waits for: it has to be looked for.
-bool PinnedPool::may_land_unseen() const noexcept {
-  return std::any_of(routes_.begin(), routes_.end(), [](const auto& route) { return !route->flights.empty(); });
-}
-
-PinnedPool::Route& PinnedPool::route_to(DeviceId device) {
-  const auto found =
-      std::find_if(routes_.begin(), routes_.end(), [&](const auto& route) { return route->device == device; });
-  if (found != routes_.end()) return **found;
-  return *routes_.emplace_back(std::make_unique<Route>(Route{device, {}}));
-}
-
-void PinnedPool::in_flight(Slot slot, std::unique_ptr<Event> event, DeviceId device) {
+void PinnedPool::in_flight(Slot slot, std::unique_ptr<Event> event, const void* way) {
   Flight flight{std::move(slot.buffer_), std::move(event)};
   try {
     const std::lock_guard lock(mutex_);
-    route_to(device).flights.push_back(std::move(flight));
+    routes_[way].flights.push_back(std::move(flight));
     changed_.notify_one();
   } catch (...) {  // nothing was moved: the memory must not go while the copy reads it
     static_cast<void>(wait_for(*flight.event));
     throw;
   }
+}
+
+void PinnedPool::landed(const void* way) noexcept {
+  std::deque<Flight> flights;  // their events go without the lock
+  const std::lock_guard lock(mutex_);
+  const auto found = routes_.find(way);
+  if (found == routes_.end()) return;
+  std::swap(flights, found->second.flights);
+  for (Flight& flight : flights) free_.push_back(std::move(flight.buffer));
+  if (found->second.looked_at == 0) routes_.erase(found);
+  changed_.notify_all();
 }
 
 void PinnedPool::give_back(std::unique_ptr<Buffer> buffer) noexcept {
@@ -172,31 +205,41 @@ void PinnedPool::reserve(const std::shared_ptr<DeviceBackend>& pinner, std::uint
   ask_for(pinner, slots, lock);
 }
 
+bool PinnedPool::lacks_slots() const noexcept { return slots_ < std::min(wanted_, most_slots_) && !no_memory_; }
+
 void PinnedPool::ask_for(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots, Lock& lock) {
   wanted_ = std::max(wanted_, slots);
-  if (std::min(wanted_, most_slots_) <= slots_ || pinning_) return;
-  pinner_ = pinner;
+  if (pinning_) return;
+  const std::exception_ptr before = std::exchange(no_memory_, nullptr);  // there may be some by now
+  if (!lacks_slots()) {
+    no_memory_ = before;
+    return;
+  }
   pinning_ = true;
-  if (thread_.joinable()) thread_.join();  // it has seen to everything and only has to return
+  pinner_ = pinner;
+  std::thread ended = std::exchange(thread_, {});
+  lock.unlock();
+  if (ended.joinable()) ended.join();
+  lock.lock();
   try {
-    thread_ = std::thread([this] { run_pinner(); });
-  } catch (const std::system_error&) {  // no thread is to be had: whoever asks has to do it
+    thread_ = std::thread([this] {
+      Lock own(mutex_);
+      pin_until_satisfied(own);
+    });
+  } catch (const std::exception&) {  // no thread is to be had: whoever asks has to do it
     pin_until_satisfied(lock);
+    lock.lock();
   }
 }
 
-void PinnedPool::run_pinner() noexcept {
-  std::shared_ptr<DeviceBackend> last_use;  // goes without the lock: with it may go the device's context
-  Lock lock(mutex_);
-  pin_until_satisfied(lock);
-  std::swap(last_use, pinner_);
-  lock.unlock();
-}
-
+// The lock is released at the end: with the last use of the device may go its context.
 void PinnedPool::pin_until_satisfied(Lock& lock) noexcept {
-  while (slots_ < std::min(wanted_, most_slots_) && !no_memory_) pin_one(lock);
+  while (lacks_slots()) pin_one(lock);
+  const std::shared_ptr<DeviceBackend> last_use = std::move(pinner_);
   pinning_ = false;
   changed_.notify_all();
+  pinner_rests_.notify_all();
+  lock.unlock();
 }
 
 // Makes a slot, or finds that the ring has to stay as it is. The lock is released meanwhile, as that takes a
@@ -204,21 +247,16 @@ void PinnedPool::pin_until_satisfied(Lock& lock) noexcept {
 void PinnedPool::pin_one(Lock& lock) noexcept {
   ++slots_;
   const bool pageable = pageable_;
-  lock.unlock();
   std::unique_ptr<Buffer> buffer;
   std::exception_ptr error;
   try {
+    free_.reserve(slots_);  // so that giving back cannot fail
+    lock.unlock();
     buffer = make_buffer(pinner_, pageable);
   } catch (...) {
     error = std::current_exception();
   }
-  lock.lock();
-  try {
-    if (buffer) free_.reserve(slots_);  // so that giving back cannot fail
-  } catch (...) {
-    buffer.reset();
-    error = std::current_exception();
-  }
+  if (!lock.owns_lock()) lock.lock();
   if (buffer) {
     if (buffer->pinner) ++pinned_;
     free_.push_back(std::move(buffer));
@@ -249,7 +287,7 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::make_buffer(const std::shared_pt
   return std::make_unique<Buffer>(std::move(memory), pinner);
 }
 
-void PinnedPool::note_failure(std::exception_ptr error) noexcept {
+void PinnedPool::note_failure(const std::exception_ptr& error) noexcept {
   if (!failure_.empty()) return;
   try {
     std::rethrow_exception(error);
@@ -268,32 +306,39 @@ std::uint64_t PinnedPool::release_unused() {
   {
     Lock lock(mutex_);
     wanted_ = 0;
-    changed_.wait(lock, [this] { return !pinning_; });
+    pinner_rests_.wait(lock, [this] { return !pinning_; });
     unused = std::exchange(free_, {});
-    for (const auto& route : routes_) {
-      std::move(route->flights.begin(), route->flights.end(), std::back_inserter(flights));
-      route->flights.clear();
-    }
-    slots_ -= unused.size() + flights.size();
-    for (const auto& buffer : unused) pinned_ -= buffer->pinner ? 1 : 0;
-    for (const Flight& flight : flights) pinned_ -= flight.buffer->pinner ? 1 : 0;
     free_.reserve(slots_);
-    if (slots_ == 0) {  // the next load may try to pin again
-      pageable_ = false;
-      no_memory_ = nullptr;
-      most_slots_ = slot_limit();
+    for (auto route = routes_.begin(); route != routes_.end();) {
+      auto& [way, copies] = *route;
+      std::move(copies.flights.begin(), copies.flights.end(), std::back_inserter(flights));
+      copies.flights.clear();
+      route = copies.looked_at == 0 ? routes_.erase(route) : std::next(route);
     }
   }
-  std::uint64_t released = unused.size();
+  std::vector<Flight> silent;
   for (Flight& flight : flights) {
     if (wait_for(*flight.event)) {
-      ++released;
-      continue;
+      unused.push_back(std::move(flight.buffer));
+    } else {
+      silent.push_back(std::move(flight));
     }
-    const std::lock_guard lock(mutex_);
-    ++slots_;
-    pinned_ += flight.buffer->pinner ? 1 : 0;
-    lost_.push_back(std::move(flight));
+  }
+  flights.clear();
+  const std::uint64_t released = unused.size();
+  std::uint64_t unpinned = 0;
+  for (const auto& buffer : unused) unpinned += buffer->pinner ? 1 : 0;
+  for (const Flight& flight : silent) unpinned += flight.buffer->pinner ? 1 : 0;
+  unused.clear();
+  // Only now does the ring have room for others.
+  const std::lock_guard lock(mutex_);
+  slots_ -= released + silent.size();
+  pinned_ -= unpinned;
+  std::move(silent.begin(), silent.end(), std::back_inserter(lost_));
+  if (slots_ == 0) {  // the next load may try to pin again
+    pageable_ = false;
+    no_memory_ = nullptr;
+    most_slots_ = slot_limit();
   }
   changed_.notify_all();
   return released * options_.slot_bytes;

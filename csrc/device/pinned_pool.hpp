@@ -14,6 +14,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -68,16 +69,20 @@ class PinnedPool {
   // Has so many slots pinned, as far as the ring may have them, and does not wait for them.
   void reserve(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots);
 
-  // Waits for a slot: a free one, else whichever copy ends first, else one that is being pinned. Nothing when
-  // `stopping` becomes true meanwhile (looked at every 20 ms, and after each copy). `backend` pins where the ring may
-  // grow. Throws OutOfMemoryError when there is no slot at all and no memory for one, DeviceError when a device does
-  // not say whether a copy is done.
-  [[nodiscard]] std::optional<Slot> acquire(const std::shared_ptr<DeviceBackend>& backend,
+  // Waits for a slot: a free one, else one whose copy has ended. `way` is who asks, one load on its way to one device:
+  // it waits for the oldest copy of its own, and looks for the ends of others' only where it has none, so that a device
+  // or a stream that is busy for long holds up nobody else. `backend` pins where the ring may grow. Nothing when
+  // `stopping` becomes true meanwhile (looked at every 20 ms, and after each copy). Throws OutOfMemoryError when there
+  // is no slot at all and no memory for one, DeviceError when a device does not say whether a copy of `way` is done.
+  [[nodiscard]] std::optional<Slot> acquire(const std::shared_ptr<DeviceBackend>& backend, const void* way,
                                             const std::function<bool()>& stopping);
 
-  // The slot is read by a copy to `device` until `event` is done. Copies to one device end in the order of these calls,
-  // more or less.
-  void in_flight(Slot slot, std::unique_ptr<Event> event, DeviceId device);
+  // The slot is read by a copy of `way` until `event` is done. Copies of one way end in the order of these calls, more
+  // or less.
+  void in_flight(Slot slot, std::unique_ptr<Event> event, const void* way);
+
+  // All copies of that way have been done: its slots are free.
+  void landed(const void* way) noexcept;
 
   // Unpins and frees what is not in use; returns the bytes. Waits for what is in flight and for the pinner.
   std::uint64_t release_unused();
@@ -96,33 +101,35 @@ class PinnedPool {
     std::unique_ptr<Event> event;
   };
   struct Route {
-    DeviceId device;
-    std::deque<Flight> flights;  // oldest first
+    std::deque<Flight> flights;   // oldest first
+    std::uint64_t looked_at = 0;  // further ones, which somebody has taken out to ask for their end
   };
 
-  [[nodiscard]] std::unique_ptr<Buffer> take_landed(Lock& lock);
-  [[nodiscard]] std::unique_ptr<Buffer> take_oldest_landed(Route& route, bool wait, Lock& lock);
-  [[nodiscard]] Route& route_to(DeviceId device);
-  [[nodiscard]] bool may_land_unseen() const noexcept;
+  class Looker;
 
+  [[nodiscard]] std::unique_ptr<Buffer> take_landed(const void* way, Looker& looker, Lock& lock);
+  [[nodiscard]] bool looks_again(const void* way, const Looker& looker) const noexcept;
+  [[nodiscard]] std::unique_ptr<Buffer> take_oldest(const void* way, bool wait, bool own, Lock& lock);
+  [[nodiscard]] bool lacks_slots() const noexcept;
   void ask_for(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots, Lock& lock);
-  void run_pinner() noexcept;
   void pin_until_satisfied(Lock& lock) noexcept;
   void pin_one(Lock& lock) noexcept;
   [[nodiscard]] std::unique_ptr<Buffer> make_buffer(const std::shared_ptr<DeviceBackend>& pinner, bool pageable);
-  void note_failure(std::exception_ptr error) noexcept;
+  void note_failure(const std::exception_ptr& error) noexcept;
   [[nodiscard]] std::uint64_t slot_limit() const noexcept;
   void give_back(std::unique_ptr<Buffer> buffer) noexcept;
 
   PinnedPoolOptions options_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable pinner_rests_;
   std::vector<std::unique_ptr<Buffer>> free_;
-  std::vector<std::unique_ptr<Route>> routes_;  // one a device that was ever copied to
-  std::vector<Flight> lost_;                    // the device did not say whether they have landed: kept until the end
-  std::uint64_t slots_ = 0;                     // made or being made
-  std::uint64_t pinned_ = 0;                    // of them
-  std::uint64_t wanted_ = 0;                    // what the pinner works towards
+  std::map<const void*, Route> routes_;  // of ways with copies under way
+  bool somebody_looks_ = false;          // for ends of copies that nobody waits for
+  std::vector<Flight> lost_;             // the device did not say whether they have landed: kept until the end
+  std::uint64_t slots_ = 0;              // made or being made, but for those that are lost
+  std::uint64_t pinned_ = 0;             // of them
+  std::uint64_t wanted_ = 0;             // what the pinner works towards
   std::uint64_t most_slots_;
   bool pageable_ = false;  // pinning failed before there was any slot
   std::string failure_;
@@ -130,7 +137,7 @@ class PinnedPool {
 
   std::shared_ptr<DeviceBackend> pinner_;
   std::thread thread_;
-  bool pinning_ = false;  // the thread is at work
+  bool pinning_ = false;  // somebody is at it, mostly the thread
 };
 
 }  // namespace warpload

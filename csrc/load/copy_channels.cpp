@@ -1,7 +1,6 @@
 #include "load/copy_channels.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace warpload {
@@ -11,6 +10,8 @@ CopyChannelList CopyChannels::lease(DeviceBackend& backend, unsigned count) {
   leased.reserve(count);
   {
     const std::lock_guard lock(mutex_);
+    // Those with memory for casts first: else a load with casts would take more of it.
+    std::partition(idle_.begin(), idle_.end(), [](const auto& channel) { return !channel->staging; });
     while (leased.size() < count && !idle_.empty()) {
       leased.push_back(std::move(idle_.back()));
       idle_.pop_back();
@@ -23,23 +24,20 @@ CopyChannelList CopyChannels::lease(DeviceBackend& backend, unsigned count) {
 void CopyChannels::give_back(CopyChannelList channels) noexcept {
   const std::lock_guard lock(mutex_);
   try {
-    idle_.reserve(idle_.size() + channels.size());
+    idle_.reserve(most_idle_);
   } catch (...) {
     return;  // no memory to note them in: they go
   }
-  // In the order that they had, so that the next load leases them alike: those with memory for casts first.
-  std::move(channels.rbegin(), channels.rend(), std::back_inserter(idle_));
+  while (!channels.empty() && idle_.size() < most_idle_) {
+    idle_.push_back(std::move(channels.back()));
+    channels.pop_back();
+  }
 }
 
-std::uint64_t CopyChannels::release_unused() {
-  CopyChannelList unused;
-  {
-    const std::lock_guard lock(mutex_);
-    std::swap(unused, idle_);
-  }
-  std::uint64_t bytes = 0;
-  for (const auto& channel : unused) bytes += channel->staging ? channel->staging->bytes() : 0;
-  return bytes;
+void CopyChannels::release_unused() {
+  CopyChannelList unused;  // goes without the lock
+  const std::lock_guard lock(mutex_);
+  std::swap(unused, idle_);
 }
 
 }  // namespace warpload

@@ -19,7 +19,7 @@ struct CopyChannel {
 
   std::mutex mutex;  // copy, casts and event of a slot must not mix with another's
   std::unique_ptr<Stream> stream;
-  std::shared_ptr<Segment> staging;  // of a slot's size; null until a load with casts has needed it
+  std::shared_ptr<Segment> staging;  // of a slot's size; null until casts, or the choice of who casts, needed it
 };
 
 using CopyChannelList = std::vector<std::unique_ptr<CopyChannel>>;
@@ -28,16 +28,20 @@ using CopyChannelList = std::vector<std::unique_ptr<CopyChannel>>;
 // memory waits for all that the device does, the caller's work too. Threads: any.
 class CopyChannels {
  public:
+  // `most_idle` is how many are kept: what one load uses.
+  explicit CopyChannels(std::size_t most_idle) noexcept : most_idle_(most_idle) {}
+
   // Those that are idle, and new ones as far as they do not suffice. Throws DeviceError.
   [[nodiscard]] CopyChannelList lease(DeviceBackend& backend, unsigned count);
 
-  // Whatever was queued in their streams must have been done.
+  // Whatever was queued in their streams must have been done. What is more than may be kept goes.
   void give_back(CopyChannelList channels) noexcept;
 
-  // Destroys the idle ones with their memory; returns the bytes of that.
-  std::uint64_t release_unused();
+  // Destroys the idle ones with their memory.
+  void release_unused();
 
  private:
+  std::size_t most_idle_;
   std::mutex mutex_;
   CopyChannelList idle_;
 };

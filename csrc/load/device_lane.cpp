@@ -44,7 +44,13 @@ DeviceLane::~DeviceLane() {
       well = false;
     }
   }
-  if (well) owner_->give_back(std::move(channels_));
+  if (!well) return;
+  pool_->landed(this);
+  owner_->give_back(std::move(channels_));
+}
+
+std::optional<PinnedPool::Slot> DeviceLane::acquire(const std::function<bool()>& stopping) const {
+  return pool_->acquire(backend_, this, stopping);
 }
 
 bool DeviceLane::ensure_staging(const StagingSource& source) {
@@ -64,7 +70,7 @@ bool DeviceLane::ensure_staging(const StagingSource& source) {
 
 double DeviceLane::measure_link() const {
   constexpr int kRuns = 3;  // the best of them: whatever else the machine does can only slow one down
-  const auto slot = pool_->acquire(backend_, [] { return false; });
+  const auto slot = acquire([] { return false; });
   CopyChannel& channel = *channels_.front();
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
@@ -77,8 +83,13 @@ double DeviceLane::measure_link() const {
   return best;
 }
 
+void DeviceLane::check_caller(void* caller_stream) const { channels_.front()->stream->check_caller(caller_stream); }
+
 void DeviceLane::wait_for_caller(void* caller_stream) {
-  for (const auto& channel : channels_) channel->stream->wait_for_caller(caller_stream);
+  for (const auto& channel : channels_) {
+    const std::lock_guard lock(channel->mutex);
+    channel->stream->wait_for_caller(caller_stream);
+  }
 }
 
 void DeviceLane::send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& plan, const Batch& batch,
@@ -99,7 +110,7 @@ void DeviceLane::send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& p
       std::rethrow_exception(first);
     }
   }
-  pool_->in_flight(std::move(slot), std::move(event), backend_->id());
+  pool_->in_flight(std::move(slot), std::move(event), this);
 }
 
 void DeviceLane::make_stream_wait(void* caller_stream) {
@@ -124,6 +135,11 @@ void DeviceLane::drain() {
     }
   }
   if (first) std::rethrow_exception(first);
+}
+
+void DeviceLane::finish() {
+  drain();
+  pool_->landed(this);
 }
 
 }  // namespace warpload

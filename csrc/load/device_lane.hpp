@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "device/backend.hpp"
 #include "device/pinned_pool.hpp"
@@ -17,8 +18,8 @@ namespace warpload {
 // Brings device memory for slots that wait for their casts. Throws OutOfMemoryError.
 using StagingSource = std::function<std::shared_ptr<Segment>(std::uint64_t bytes)>;
 
-// Threads: send, drain and make_stream_wait may be called from any thread, the others before the first of these. The
-// destructor drains: what was sent has then left the slots and the arena alone.
+// Threads: acquire, send, drain, finish, wait_for_caller and make_stream_wait may be called from any thread, the others
+// before the first send. The destructor drains: what was sent has then left the slots and the arena alone.
 class DeviceLane {
  public:
   // Leases its channels. Throws DeviceError.
@@ -36,8 +37,14 @@ class DeviceLane {
   // Bytes a second that one slot's copy reaches; ensure_staging has been called.
   [[nodiscard]] double measure_link() const;
 
+  // Throws what wait_for_caller would, and queues nothing.
+  void check_caller(void* caller_stream) const;
+
   // What is sent from here on waits for what the caller has queued in that stream until now.
   void wait_for_caller(void* caller_stream);
+
+  // A slot to fill; see PinnedPool::acquire.
+  [[nodiscard]] std::optional<PinnedPool::Slot> acquire(const std::function<bool()>& stopping) const;
 
   // Queues the copy of a filled slot, whose bytes begin at `lead` in it, and its casts, to the segment that begins at
   // `segment`; the slot goes back to the pool with an event. Throws DeviceError; the slot is free of copies then as
@@ -49,6 +56,9 @@ class DeviceLane {
 
   // Waits until all that was sent is done. Throws the DeviceError of a copy that failed.
   void drain();
+
+  // The same, after the last send: the slots are free for others then.
+  void finish();
 
   [[nodiscard]] const std::shared_ptr<DeviceBackend>& backend() const noexcept { return backend_; }
   [[nodiscard]] PinnedPool& pool() const noexcept { return *pool_; }

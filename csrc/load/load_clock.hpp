@@ -15,7 +15,7 @@ namespace warpload {
 // microseconds.
 class LoadClock {
  public:
-  enum class Part : std::uint8_t { kWaitingForSlots, kReading, kSending };
+  enum class Part : std::uint8_t { kWaitingForSlots, kReading, kWaitingForArena, kSending };
 
   class Lap {
    public:
@@ -33,7 +33,7 @@ class LoadClock {
   };
 
   [[nodiscard]] LoadTimes times() const noexcept {
-    return {of(Part::kWaitingForSlots), of(Part::kReading), of(Part::kSending)};
+    return {of(Part::kWaitingForSlots), of(Part::kReading), of(Part::kWaitingForArena), of(Part::kSending)};
   }
 
  private:
@@ -41,7 +41,7 @@ class LoadClock {
     return std::chrono::steady_clock::duration(parts_[static_cast<std::size_t>(part)].load(std::memory_order_relaxed));
   }
 
-  std::array<std::atomic<std::chrono::steady_clock::rep>, 3> parts_ = {};
+  std::array<std::atomic<std::chrono::steady_clock::rep>, 4> parts_ = {};
 };
 
 }  // namespace warpload

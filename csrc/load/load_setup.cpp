@@ -92,7 +92,9 @@ LoadSetup::LoadSetup(LoaderResources& resources, std::span<const SegmentRequest>
     devices_.push_back(device_of(request.options, resources_.options().device));
   }
   open_lanes();
-  wait_for_callers(requests_, lanes_.lane_of);  // a stream that nothing can wait for is refused before anything is done
+  for (std::size_t index = 0; index < requests_.size(); ++index) {
+    if (DeviceLane* const lane = lanes_.lane_of[index]) lane->check_caller(requests_[index].options.stream);
+  }
   make_plan(true);
   if (!plan_.casts.empty() && !reserve_staging()) make_plan(false);
   pin_slots();
@@ -134,8 +136,14 @@ void LoadSetup::make_plan(bool device_casts) {
 
 bool LoadSetup::casts_on(std::size_t request, DType source, DType destination) {
   DeviceLane& lane = *lanes_.lane_of[request];
+  if (no_staging_.contains(&lane)) return false;
   return resources_.cast_sites().on_device(*lane.backend(), source, destination, [&] {
-    ensure_staging(lane);
+    try {
+      ensure_staging(lane);
+    } catch (const OutOfMemoryError&) {
+      no_staging_.insert(&lane);  // nor will there be for the next tensor
+      throw;
+    }
     return lane.measure_link();
   });
 }
@@ -160,10 +168,9 @@ std::shared_ptr<Segment> LoadSetup::allocate_staging(const DeviceLane& lane, std
   const auto request = std::find(lanes_.lane_of.begin(), lanes_.lane_of.end(), &lane) - lanes_.lane_of.begin();
   if (allocate_) {
     const SegmentSize size{static_cast<std::size_t>(request), bytes, lane.backend()->id(), true};
-    std::vector<AdoptedMemory> memory = allocate_({&size, 1});
-    if (memory.size() == 1) {
-      if (auto segment = adopted(std::move(memory[0]), bytes)) return segment;
-    }
+    Segments brought(requests_.size());
+    adopt({&size, 1}, allocate_({&size, 1}), brought);
+    if (brought[size.segment]) return brought[size.segment];
   }
   const std::array<std::uint64_t, 1> one{bytes};
   return lane.backend()->allocate(one)[0];

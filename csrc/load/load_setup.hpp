@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -82,6 +83,7 @@ class LoadSetup {
   std::vector<Device> devices_;  // one a request
   LoadPlan plan_;
   LoadLanes lanes_;
+  std::set<const DeviceLane*> no_staging_;  // for which there is no memory
   ArenaParts arena_parts_;
 };
 

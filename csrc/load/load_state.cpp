@@ -147,7 +147,7 @@ void LoadHandle::State::pump() {
 void LoadHandle::State::drain_lanes() {
   for (const auto& lane : lanes) {
     try {
-      lane->drain();
+      lane->finish();
     } catch (...) {
       group.fail(std::current_exception());
     }
@@ -215,7 +215,7 @@ void LoadHandle::State::deliver_through_slot(HostCopier& copier, const Batch& ba
   const std::size_t segment = plan.runs[batch.first_run].segment;
   DeviceLane& lane = *lane_of[segment];
   LoadClock::Lap lap(clock);
-  auto slot = lane.pool().acquire(lane.backend(), [this] { return stopping(); });
+  auto slot = lane.acquire([this] { return stopping(); });
   lap.end(LoadClock::Part::kWaitingForSlots);
   if (!slot) return;
   const std::optional<std::size_t> lead = copier.read_straight(plan, batch, *checkpoints[segment], slot->bytes());
@@ -228,6 +228,7 @@ void LoadHandle::State::deliver_through_slot(HostCopier& copier, const Batch& ba
   }
   lap.end(LoadClock::Part::kReading);
   if (!wait_for_arena()) return;
+  lap.end(LoadClock::Part::kWaitingForArena);
   try {
     lane.send(std::move(*slot), lead.value_or(0), plan, batch, segments[segment]->data());
   } catch (const DeviceError& error) {

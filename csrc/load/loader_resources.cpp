@@ -40,7 +40,7 @@ std::shared_ptr<PinnedPool> LoaderResources::pinned_pool(const DeviceBackend& ba
 std::shared_ptr<CopyChannels> LoaderResources::copy_channels(const DeviceBackend& backend) {
   const std::lock_guard lock(mutex_);
   auto& channels = channels_[{backend.pinning_domain(), backend.id().ordinal}];
-  if (!channels) channels = std::make_shared<CopyChannels>();
+  if (!channels) channels = std::make_shared<CopyChannels>(options_.copy_streams);
   return channels;
 }
 

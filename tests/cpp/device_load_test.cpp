@@ -362,7 +362,7 @@ TEST_P(DeviceLoadTest, SegmentsAreReadyInTheOrderOfTheRequests) {
 TEST_P(DeviceLoadTest, SegmentThatIsDroppedIsNotReadFurtherAndTheOthersArrive) {
   const Device device = open_device(GetParam());
   const auto source = std::make_shared<MemorySource>(testing::safetensors_file(assorted()),
-                                                     MemorySource::Options{.delay = milliseconds(5)});
+                                                     MemorySource::Options{.delay = milliseconds(30)});
   const auto owner = std::make_shared<int>(1);
   const SegmentAllocator allocate = [&](std::span<const SegmentSize> sizes) {
     std::vector<AdoptedMemory> memory;

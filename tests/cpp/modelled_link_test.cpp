@@ -45,7 +45,8 @@ TEST(ModelledLinkTest, SaysWhatShareOfTheLinkTheFirstAndTheSecondLoadReached) {
   for (const char* load : {"first", "again"}) {
     EXPECT_GT(result[load]["share"], 0) << load;
     EXPECT_LE(result[load]["share"], 1) << load;
-    for (const char* cause : {"ramp", "pinning", "waiting_for_slots", "reading", "sending", "drain", "link_idle"}) {
+    for (const char* cause :
+         {"ramp", "pinning", "waiting_for_slots", "reading", "waiting_for_arena", "sending", "drain", "link_idle"}) {
       EXPECT_GE(result[load][cause], 0) << load << ", " << cause;
     }
   }

@@ -57,6 +57,7 @@ class CountingPinner final : public DeviceBackend {
   [[nodiscard]] std::unique_ptr<Stream> create_stream() override { return nullptr; }
   void pin(std::span<std::byte>) override {
     on_use();
+    ++asked;
     if (pinned.fetch_add(1) >= allowed_) {
       pinned.fetch_sub(1);
       throw DeviceError({.reason = "no more memory can be pinned"});
@@ -71,6 +72,7 @@ class CountingPinner final : public DeviceBackend {
   [[nodiscard]] bool can_cast(DType, DType) override { return false; }
 
   std::function<void()> on_use = [] {};
+  std::atomic<int> asked = 0;
   std::atomic<int> pinned = 0;
   std::set<std::thread::id> threads;  // that pinned, one at a time
 
@@ -79,16 +81,19 @@ class CountingPinner final : public DeviceBackend {
   int allowed_;
 };
 
-constexpr DeviceId kGpu{DeviceKind::kCuda, 0};
-constexpr DeviceId kOtherGpu{DeviceKind::kCuda, 1};
+// Two loads on their way, say, to two devices; and a third, which asks.
+constexpr int kWays[3] = {};
+constexpr const void* kWay = &kWays[0];
+constexpr const void* kOtherWay = &kWays[1];
+constexpr const void* kAsking = &kWays[2];
 
 struct PinnedPoolTest : ::testing::Test {
   std::shared_ptr<CountingPinner> pinner = std::make_shared<CountingPinner>();
   PinnedPool pool{{.limit_bytes = 2 * kSlot, .slot_bytes = kSlot}};
 
-  PinnedPool::Slot take() { return std::move(*pool.acquire(pinner, kNeverStop)); }
-  void send(PinnedPool::Slot slot, const std::shared_ptr<Gate>& gate, DeviceId device = kGpu) {
-    pool.in_flight(std::move(slot), std::make_unique<GatedEvent>(gate), device);
+  PinnedPool::Slot take(const void* way = kAsking) { return std::move(*pool.acquire(pinner, way, kNeverStop)); }
+  void send(PinnedPool::Slot slot, const std::shared_ptr<Gate>& gate, const void* way = kWay) {
+    pool.in_flight(std::move(slot), std::make_unique<GatedEvent>(gate), way);
   }
   void wait_until_pinned(int slots) const {
     while (pinner->pinned < slots) std::this_thread::yield();
@@ -130,7 +135,7 @@ TEST_F(PinnedPoolTest, WaitingForASlotEndsWhenTheLoadStops) {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     stopping = true;
   });
-  EXPECT_FALSE(pool.acquire(pinner, [&] { return stopping.load(); }).has_value());
+  EXPECT_FALSE(pool.acquire(pinner, kAsking, [&] { return stopping.load(); }).has_value());
   stopper.join();
 }
 
@@ -171,10 +176,10 @@ TEST_F(PinnedPoolTest, SlotWhoseCopyEndsServesWhileAnotherIsStillBeingPinned) {
 
 TEST_F(PinnedPoolTest, SlotOfABusyDeviceKeepsNobodyFromThoseOfAnother) {
   const auto busy = std::make_shared<Gate>();
-  send(take(), busy, kGpu);
+  send(take(), busy, kWay);
   auto second = take();
   std::byte* const memory = second.bytes().data();
-  send(std::move(second), std::make_shared<Gate>(true), kOtherGpu);
+  send(std::move(second), std::make_shared<Gate>(true), kOtherWay);
   EXPECT_EQ(take().bytes().data(), memory);
   busy->open = true;
 }
@@ -182,13 +187,13 @@ TEST_F(PinnedPoolTest, SlotOfABusyDeviceKeepsNobodyFromThoseOfAnother) {
 TEST_F(PinnedPoolTest, SlotOfEitherDeviceServesWhicheverLandsFirst) {
   const auto first = std::make_shared<Gate>();
   const auto second = std::make_shared<Gate>();
-  send(take(), first, kGpu);
-  send(take(), second, kOtherGpu);
+  send(take(), first, kWay);
+  send(take(), second, kOtherWay);
   std::thread opener([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     second->open = true;
   });
-  EXPECT_TRUE(pool.acquire(pinner, kNeverStop).has_value());
+  EXPECT_TRUE(pool.acquire(pinner, kAsking, kNeverStop).has_value());
   opener.join();
   first->open = true;
 }
@@ -201,8 +206,8 @@ TEST_F(PinnedPoolTest, NoCallOfTheDeviceIsMadeUnderTheLock) {
     ++calls;
   };
   pinner->on_use = ask;
-  for (const DeviceId device : {kGpu, kOtherGpu, kGpu, kOtherGpu}) {
-    pool.in_flight(take(), std::make_unique<GatedEvent>(std::make_shared<Gate>(true), ask), device);
+  for (const void* way : {kWay, kOtherWay, kWay, kOtherWay}) {
+    pool.in_flight(take(), std::make_unique<GatedEvent>(std::make_shared<Gate>(true), ask), way);
   }
   pool.release_unused();
   EXPECT_GE(calls, 1 + 2 * 4 + 1);  // pinned, looked at and destroyed, unpinned
@@ -221,21 +226,22 @@ TEST_F(PinnedPoolTest, ReleaseUnpinsWhatIsFreeAndKeepsWhatIsLeased) {
 
 TEST_F(PinnedPoolTest, RingStaysAsItIsWhenNoMoreCanBePinned) {
   const auto stingy = std::make_shared<CountingPinner>(1);
-  auto first = std::make_unique<PinnedPool::Slot>(std::move(*pool.acquire(stingy, kNeverStop)));
+  auto first = std::make_unique<PinnedPool::Slot>(std::move(*pool.acquire(stingy, kWay, kNeverStop)));
   std::thread giver([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     first.reset();
   });
-  EXPECT_TRUE(pool.acquire(stingy, kNeverStop).has_value());  // the first one, once it is back
+  EXPECT_TRUE(pool.acquire(stingy, kWay, kNeverStop).has_value());  // the first one, once it is back
   giver.join();
+  EXPECT_LE(stingy->asked, 3);  // and not again with every look
   EXPECT_EQ(pool.bytes(), kSlot);
   EXPECT_NE(pool.pinning_failure().find("no more memory"), std::string::npos);
 }
 
 TEST_F(PinnedPoolTest, PageableSlotsServeWhereNothingCanBePinned) {
   const auto mean = std::make_shared<CountingPinner>(0);
-  const auto first = pool.acquire(mean, kNeverStop);
-  const auto second = pool.acquire(mean, kNeverStop);
+  const auto first = pool.acquire(mean, kWay, kNeverStop);
+  const auto second = pool.acquire(mean, kWay, kNeverStop);
   ASSERT_TRUE(first && second);
   EXPECT_EQ(mean->pinned, 0);
   EXPECT_NE(pool.pinning_failure(), "");
@@ -244,19 +250,57 @@ TEST_F(PinnedPoolTest, PageableSlotsServeWhereNothingCanBePinned) {
 TEST_F(PinnedPoolTest, SlotThatTheDeviceDoesNotAnswerForIsNeverUsedAgain) {
   const auto gate = std::make_shared<Gate>();
   gate->broken = true;
-  send(take(), gate);
-  const auto second = take();
-  EXPECT_THROW(static_cast<void>(pool.acquire(pinner, kNeverStop)), DeviceError);
+  auto first = take();
+  const std::byte* const memory = first.bytes().data();
+  send(std::move(first), gate);
+  EXPECT_THROW(static_cast<void>(pool.acquire(pinner, kWay, kNeverStop)), DeviceError);
+  const auto second = take(kWay);
+  const auto third = take(kWay);
+  EXPECT_NE(second.bytes().data(), memory);
+  EXPECT_NE(third.bytes().data(), memory);
   EXPECT_EQ(pool.release_unused(), 0U);
+  EXPECT_EQ(pinner->pinned, 3);
+}
+
+TEST_F(PinnedPoolTest, DeviceThatBreaksIsNobodysErrorButItsOwn) {
+  const auto gate = std::make_shared<Gate>();
+  gate->broken = true;
+  send(take(), gate, kWay);
+  const auto second = take(kOtherWay);
+  const auto third = take(kOtherWay);  // in place of the one that is lost
+  EXPECT_NE(second.bytes().data(), third.bytes().data());
+}
+
+TEST_F(PinnedPoolTest, SlotsOfAWayWhoseCopiesAreAllDoneAreFree) {
+  const auto gate = std::make_shared<Gate>();
+  send(take(), gate);
+  send(take(), gate);
+  gate->open = true;
+  pool.landed(kWay);
+  const auto first = take();
+  const auto second = take();
   EXPECT_EQ(pinner->pinned, 2);
+}
+
+TEST_F(PinnedPoolTest, WaitersOfAnotherWayDoNotWaitForACopyThatTakesLong) {
+  const auto busy = std::make_shared<Gate>();
+  send(take(), busy, kWay);
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 3; ++thread) {
+    threads.emplace_back([this] {
+      for (int round = 0; round < 50; ++round) send(take(kOtherWay), std::make_shared<Gate>(true), kOtherWay);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();  // by way of the one slot that is left
+  busy->open = true;
 }
 
 TEST_F(PinnedPoolTest, DeviceThatBreaksWhileMoreIsToBePinnedIsReported) {
   const auto stingy = std::make_shared<CountingPinner>(1);
   const auto gate = std::make_shared<Gate>();
   gate->broken = true;
-  send(std::move(*pool.acquire(stingy, kNeverStop)), gate);
-  EXPECT_THROW(static_cast<void>(pool.acquire(stingy, kNeverStop)), DeviceError);
+  send(std::move(*pool.acquire(stingy, kWay, kNeverStop)), gate);
+  EXPECT_THROW(static_cast<void>(pool.acquire(stingy, kWay, kNeverStop)), DeviceError);
 }
 
 TEST_F(PinnedPoolTest, SeveralThreadsShareTheRing) {

@@ -28,7 +28,7 @@ namespace warpload::testing {
 // and device memory is only reserved: when a copy is done follows from arithmetic. So the machine's cores and memory
 // serve the loader alone, as they do beside a real copy engine. Only time is modelled: bytes are not to be looked at.
 struct FakeModel {
-  double link_gbps = 8;                         // of all streams together, in each direction
+  double link_gbps = 8;                         // of all streams and both directions together
   std::chrono::nanoseconds copy_gap{0};         // between two copies on the link
   std::chrono::nanoseconds call{0};             // what a call keeps its thread and its context busy for
   std::chrono::nanoseconds event_query{0};      // the same, of cuEventQuery

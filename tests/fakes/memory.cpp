@@ -45,7 +45,10 @@ std::shared_ptr<Allocation> enter(State& state, const std::shared_ptr<Context>& 
 
 std::shared_ptr<Allocation> allocate(State& state, const std::shared_ptr<Context>& context, std::size_t bytes) {
   const std::size_t size = mapped_size(bytes);
-  if (state.options.model) return enter(state, context, reserve(size), nullptr, bytes);
+  if (state.options.model) {
+    void* const addresses = reserve(size);
+    return addresses == MAP_FAILED ? nullptr : enter(state, context, addresses, nullptr, bytes);
+  }
   const UniqueFd file(::memfd_create("fake device memory", MFD_CLOEXEC));
   if (file.get() < 0 || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0) return nullptr;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);

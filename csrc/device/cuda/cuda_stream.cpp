@@ -97,6 +97,11 @@ std::unique_ptr<Event> CudaStream::record() {
   return std::make_unique<CudaEvent>(events_, handle_);
 }
 
+void CudaStream::check_caller(void* caller_stream) {
+  const CurrentContext current(*context_);
+  check_is_not_captured(*context_, static_cast<StreamHandle>(caller_stream));
+}
+
 void CudaStream::wait_for_caller(void* caller_stream) {
   const CurrentContext current(*context_);
   check_is_not_captured(*context_, static_cast<StreamHandle>(caller_stream));

@@ -40,6 +40,7 @@ class CudaStream final : public Stream {
   void cast(DType source_dtype, const std::byte* source, DType destination_dtype, std::byte* destination,
             std::uint64_t count) override;
   [[nodiscard]] std::unique_ptr<Event> record() override;
+  void check_caller(void* caller_stream) override;
   void wait_for_caller(void* caller_stream) override;
   void make_caller_wait(void* caller_stream) override;
   void synchronize() override;

@@ -24,6 +24,7 @@ struct LoadProgress {
 struct LoadTimes {
   std::chrono::nanoseconds waiting_for_slots{0};  ///< Until a slot was free to be filled.
   std::chrono::nanoseconds reading{0};            ///< From the files into slots, casts included.
+  std::chrono::nanoseconds waiting_for_arena{0};  ///< With a full slot, until the memory was there.
   std::chrono::nanoseconds sending{0};            ///< Queueing copies and casts on the device.
 };
 

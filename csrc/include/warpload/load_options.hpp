@@ -100,9 +100,10 @@ struct SegmentSize {
 /// Brings memory once the sizes are known: an allocator of the caller's own. Called on the thread that calls
 /// Loader::start; returns as many pieces of memory as it is asked for, in that order.
 ///
-/// Called once with every segment that needs memory and has no arena, while workers already read: it must not wait for
-/// a load of the same loader. What it throws passes through. Where a device is to cast and the loader has no working
-/// memory there yet, it is called before with that alone (`staging`); an OutOfMemoryError has the workers cast instead.
+/// Called once with every segment that needs memory and has no arena; for devices, while workers already read: it must
+/// not wait for a load of the same loader. What it throws passes through. Where a device is to cast and the loader has
+/// no idle working memory there, it is called before with that alone (`staging`); an OutOfMemoryError has the workers
+/// cast instead.
 using SegmentAllocator = std::function<std::vector<AdoptedMemory>(std::span<const SegmentSize>)>;
 
 }  // namespace warpload

@@ -44,7 +44,9 @@ class WARPLOAD_API Loader {
   /// @throws OutOfMemoryError with the sizes when the memory is not there.
   /// @throws DeviceError when a device refuses; IoError when a file has shrunk.
   ///
-  /// What a filter or `allocate` throws passes through. Whatever is thrown, nothing is reserved then.
+  /// What a filter or `allocate` throws passes through. Whatever is thrown, nothing is reserved then, but for what is
+  /// kept for the next load: slots, and working memory for casts (SegmentSize::staging). Where it has first to be found
+  /// out whether a device casts faster, that is measured here, behind the work in the caller's stream.
   [[nodiscard]] LoadHandle start(const std::vector<SegmentRequest>& requests,
                                  const SegmentAllocator& allocate = {}) const;
 
@@ -65,8 +67,8 @@ class WARPLOAD_API Loader {
     return arena_bytes_of_one(std::move(checkpoint), std::move(options));
   }
 
-  /// Opens the device and pins slots for loads of up to `bytes`, on the workers, and does not wait for it. A failure
-  /// shows when a load needs what failed. Nothing for Device::host().
+  /// Opens the device and pins slots for loads of up to `bytes`, on threads of the loader's, and does not wait for it.
+  /// A failure shows when a load needs what failed. Nothing for Device::host().
   void prepare(const Device& device, std::uint64_t bytes) const;
 
   /// Unpins and frees the slots that no load uses, and drops the streams and the devices' working memory for casts that
