@@ -15,7 +15,7 @@ from typing import Any
 
 from .journal import Journal
 
-SLOT_BYTES = 8 << 20
+SLOT_BYTES = 4 << 20  # the engine's
 _SLOTS = 8  # for each thread
 _THREADS = (1, 4, 16)
 _ROUNDS = 2

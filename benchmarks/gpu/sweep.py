@@ -20,7 +20,7 @@ from .processes import die_with_parent
 # One thing is changed at a time, as the engine chooses each by itself; then some pairs.
 _ONE_AT_A_TIME: dict[str, tuple[int, ...]] = {
     "slot-mib": (2, 4, 8, 16, 32),  # of whole huge pages
-    "ring-mib": (32, 64, 128, 256, 512),
+    "ring-mib": (16, 24, 32, 48, 64),  # below what it takes by itself: a slot a thread and four more
     "threads": (4, 8, 12, 16, 24),
     "streams": (1, 2, 3, 4),
 }

@@ -71,10 +71,11 @@ class PinnedPool::Looker {
   explicit Looker(PinnedPool& pool) noexcept : pool_(pool) {}
   Looker(const Looker&) = delete;
   Looker& operator=(const Looker&) = delete;
-  // The pool's lock is held.
-  ~Looker() {
+  ~Looker() { rest(); }
+  // The pool's lock is held, here and in the destructor.
+  void rest() noexcept {
     if (!looks_) return;
-    pool_.somebody_looks_ = false;
+    pool_.somebody_looks_ = looks_ = false;
     pool_.changed_.notify_one();  // to look in turn
   }
   [[nodiscard]] bool looks() const noexcept { return looks_; }
@@ -116,7 +117,10 @@ std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<Device
 
 // A slot whose copy has ended; where nothing but a copy of its own can end, waits for that.
 std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(const void* way, Looker& looker, Lock& lock) {
-  if (routes_.contains(way)) return take_oldest(way, !pinning_, true, lock);
+  if (routes_.contains(way)) {
+    looker.rest();  // its own copy may take long
+    return take_oldest(way, !pinning_, true, lock);
+  }
   if (routes_.empty() || !looker.may_look()) return nullptr;
   std::vector<const void*> others;
   for (const auto& [other, route] : routes_) others.push_back(other);

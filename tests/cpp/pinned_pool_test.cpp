@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <functional>
+#include <future>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -269,6 +271,29 @@ TEST_F(PinnedPoolTest, DeviceThatBreaksIsNobodysErrorButItsOwn) {
   const auto second = take(kOtherWay);
   const auto third = take(kOtherWay);  // in place of the one that is lost
   EXPECT_NE(second.bytes().data(), third.bytes().data());
+}
+
+TEST_F(PinnedPoolTest, WhoeverWaitsForItsOwnCopyLeavesTheLookingToOthers) {
+  PinnedPool three({.limit_bytes = 3 * kSlot, .slot_bytes = kSlot});
+  const auto take_one = [&](const void* way) { return three.acquire(pinner, way, kNeverStop).has_value(); };
+  const auto send_one = [&](std::optional<PinnedPool::Slot> slot, const std::shared_ptr<Gate>& gate, const void* way) {
+    three.in_flight(std::move(*slot), std::make_unique<GatedEvent>(gate), way);
+  };
+  const auto first = std::make_shared<Gate>();
+  const auto second = std::make_shared<Gate>();
+  send_one(three.acquire(pinner, kWay, kNeverStop), first, kWay);
+  auto leased = three.acquire(pinner, kWay, kNeverStop);
+  const auto kept = three.acquire(pinner, kWay, kNeverStop);
+  auto looker = std::async(std::launch::async, take_one, kOtherWay);
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  send_one(std::move(leased), second, kOtherWay);  // which the looker now waits for
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  auto other = std::async(std::launch::async, take_one, kAsking);
+  first->open = true;
+  EXPECT_EQ(other.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  second->open = true;
+  EXPECT_TRUE(looker.get());
+  EXPECT_TRUE(other.get());
 }
 
 TEST_F(PinnedPoolTest, SlotsOfAWayWhoseCopiesAreAllDoneAreFree) {
