@@ -1,31 +1,17 @@
 #include "load/cast_sites.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <vector>
 
 #include "convert/cast.hpp"
+#include "load/best_rate.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload {
 namespace {
 
-// A rate is the best of a few runs: whatever else the machine does can only slow one down.
-constexpr int kRuns = 3;
 constexpr std::size_t kSampleBytes = std::size_t{1} << 20;
-
-template <class Work>
-double best_rate(std::size_t bytes, const Work& work) {
-  double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, static_cast<double>(bytes) / std::max(elapsed.count(), 1e-9));
-  }
-  return best;
-}
 
 }  // namespace
 

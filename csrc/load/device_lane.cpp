@@ -1,10 +1,10 @@
 #include "load/device_lane.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <exception>
 #include <utility>
 
+#include "load/best_rate.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload {
@@ -69,18 +69,12 @@ bool DeviceLane::ensure_staging(const StagingSource& source) {
 }
 
 double DeviceLane::measure_link() const {
-  constexpr int kRuns = 3;  // the best of them: whatever else the machine does can only slow one down
   const auto slot = acquire([] { return false; });
   CopyChannel& channel = *channels_.front();
-  double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
-    const auto begin = std::chrono::steady_clock::now();
+  return best_rate(slot->bytes().size(), [&] {
     channel.stream->copy_to_device(channel.staging->data(), slot->bytes());
     channel.stream->synchronize();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, static_cast<double>(slot->bytes().size()) / std::max(elapsed.count(), 1e-9));
-  }
-  return best;
+  });
 }
 
 void DeviceLane::check_caller(void* caller_stream) const { channels_.front()->stream->check_caller(caller_stream); }

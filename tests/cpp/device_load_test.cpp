@@ -54,6 +54,14 @@ std::vector<testing::TensorSpec> assorted() {
           {"last", "U8", {1}, "z"}};
 }
 
+// Memory of the device's that counts among the users of `owner` for as long as somebody has it.
+AdoptedMemory lend(const Device& device, std::uint64_t bytes, std::shared_ptr<int> owner) {
+  using Kept = std::pair<std::shared_ptr<Segment>, std::shared_ptr<int>>;
+  auto segment = device.backend()->allocate({&bytes, 1})[0];
+  std::byte* const data = segment->data();
+  return {data, std::make_shared<Kept>(std::move(segment), std::move(owner))};
+}
+
 TEST_P(DeviceLoadTest, BytesArriveWhateverTheThreads) {
   const Device device = open_device(GetParam());
   const auto specs = assorted();
@@ -253,11 +261,7 @@ TEST_P(DeviceLoadTest, WorkingMemoryForCastsComesFromTheAllocatorAndIsKeptUntilI
   const SegmentAllocator allocate = [&](std::span<const SegmentSize> sizes) {
     std::vector<AdoptedMemory> memory;
     for (const SegmentSize& size : sizes) {
-      const std::uint64_t bytes[] = {size.bytes};
-      auto segment = device.backend()->allocate(bytes)[0];
-      std::byte* const data = segment->data();
-      using Kept = std::pair<std::shared_ptr<Segment>, std::shared_ptr<int>>;
-      memory.push_back({data, std::make_shared<Kept>(std::move(segment), size.staging ? owner : nullptr)});
+      memory.push_back(lend(device, size.bytes, size.staging ? owner : nullptr));
       staging += size.staging ? 1 : 0;
     }
     return memory;
@@ -366,13 +370,7 @@ TEST_P(DeviceLoadTest, SegmentThatIsDroppedIsNotReadFurtherAndTheOthersArrive) {
   const auto owner = std::make_shared<int>(1);
   const SegmentAllocator allocate = [&](std::span<const SegmentSize> sizes) {
     std::vector<AdoptedMemory> memory;
-    for (const SegmentSize& size : sizes) {
-      const std::uint64_t bytes[] = {size.bytes};
-      auto segment = device.backend()->allocate(bytes)[0];
-      std::byte* const data = segment->data();
-      memory.push_back({data, std::make_shared<std::pair<std::shared_ptr<Segment>, std::shared_ptr<int>>>(
-                                  std::move(segment), owner)});
-    }
+    for (const SegmentSize& size : sizes) memory.push_back(lend(device, size.bytes, owner));
     return memory;
   };
   const Loader loader(small_slots(1));
