@@ -3,11 +3,31 @@
 #include <utility>
 
 #include "format/safetensors_header.hpp"
+#include "format/shape.hpp"
 #include "format/shard_index.hpp"
 #include "io/file.hpp"
 #include "io/memory_byte_source.hpp"
 
 namespace warpload {
+namespace {
+
+// As strict as a header's shape is read.
+void check_size(const MemoryTensor& tensor) {
+  const std::optional<std::uint64_t> count = element_count(tensor.shape);
+  std::uint64_t bits = 0;
+  std::uint64_t held = 0;
+  const bool fits = count && !__builtin_mul_overflow(*count, std::uint64_t{dtype_bits(tensor.dtype)}, &bits) &&
+                    !__builtin_mul_overflow(std::uint64_t{tensor.bytes.size()}, std::uint64_t{8}, &held);
+  if (!fits || bits != held) {
+    throw InvalidArgumentError({.reason = "its size does not follow from its dtype and shape", .tensor = tensor.name});
+  }
+  if (!has_strides(tensor.dtype, tensor.shape)) {
+    throw InvalidArgumentError(
+        {.reason = "its shape's extents and strides have to be below 2^63", .tensor = tensor.name});
+  }
+}
+
+}  // namespace
 
 Checkpoint::Ptr Checkpoint::open(const std::vector<std::filesystem::path>& shards) {
   if (shards.empty()) throw InvalidArgumentError({.reason = "a checkpoint needs a shard"});
@@ -40,13 +60,7 @@ Checkpoint::Ptr Checkpoint::from_sources(std::vector<std::shared_ptr<const ByteS
 Checkpoint::Ptr Checkpoint::from_memory(std::vector<MemoryTensor> tensors) {
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
   for (MemoryTensor& tensor : tensors) {
-    std::uint64_t bits = dtype_bits(tensor.dtype);
-    bool fits = tensor.bytes.size() <= UINT64_MAX / 8;
-    for (const std::uint64_t extent : tensor.shape) fits = !__builtin_mul_overflow(bits, extent, &bits) && fits;
-    if (!fits || bits != tensor.bytes.size() * 8) {
-      throw InvalidArgumentError(
-          {.reason = "its size does not follow from its dtype and shape", .tensor = tensor.name});
-    }
+    check_size(tensor);
     auto source = std::make_shared<MemoryByteSource>(tensor.bytes, std::move(tensor.owner), "memory of " + tensor.name);
     checkpoint->tensors_.push_back({.name = std::move(tensor.name),
                                     .dtype = tensor.dtype,

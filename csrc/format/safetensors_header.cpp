@@ -11,12 +11,12 @@
 
 #include "format/foreign_file.hpp"
 #include "format/json.hpp"
+#include "format/shape.hpp"
 
 namespace warpload {
 namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::uint64_t kMaxDimension = std::numeric_limits<std::int64_t>::max();  // torch's sizes are signed
 
 constexpr std::string_view kMetadataKey = "__metadata__";
 constexpr std::string_view kWhiteSpace = " \t\r\n";
@@ -165,8 +165,8 @@ class HeaderBuilder final : public JsonHandler {
 
   void on_number(const JsonToken& token) {
     if (field_ == Field::kShape) {
-      if (token.kind != JsonKind::kUnsigned || token.number > kMaxDimension) {
-        refuse(token, "a dimension must be an integer from 0 to 2^63 - 1, " + found(token));
+      if (token.kind != JsonKind::kUnsigned) {
+        refuse(token, "a dimension must be an integer from 0 to 2^64 - 1, " + found(token));
       }
       tensor_.shape.push_back(token.number);
       return;
@@ -203,17 +203,21 @@ class HeaderBuilder final : public JsonHandler {
                         std::to_string(expected) + " bytes, but data_offsets span " +
                         std::to_string(tensor_.range.size()));
     }
+    if (!has_strides(tensor_.dtype, tensor_.shape)) {
+      refuse(entry, "no tensor can have the shape " + in_brackets(tensor_.shape) +
+                        ": its extents and strides have to be below 2^63");
+    }
     header_.tensors.push_back(std::move(tensor_));
   }
 
   // The product runs in the order of the dimensions, as the reference's does: a product that overflows before
   // it meets a 0 is an overflow.
   [[nodiscard]] std::uint64_t byte_size(const JsonToken& entry) const {
-    std::uint64_t bits = 1;
-    bool overflow = false;
-    for (const std::uint64_t dimension : tensor_.shape) overflow |= __builtin_mul_overflow(bits, dimension, &bits);
-    overflow |= __builtin_mul_overflow(bits, std::uint64_t{dtype_bits(tensor_.dtype)}, &bits);
-    if (overflow) refuse(entry, "the size of shape " + in_brackets(tensor_.shape) + " overflows 64 bits");
+    const std::optional<std::uint64_t> count = element_count(tensor_.shape);
+    std::uint64_t bits = 0;
+    if (!count || __builtin_mul_overflow(*count, std::uint64_t{dtype_bits(tensor_.dtype)}, &bits)) {
+      refuse(entry, "the size of shape " + in_brackets(tensor_.shape) + " overflows 64 bits");
+    }
     if (bits % 8 != 0) {
       refuse(entry, "the elements of " + std::string(dtype_name(tensor_.dtype)) + in_brackets(tensor_.shape) +
                         " do not fill whole bytes: " + std::to_string(bits) + " bits");

@@ -191,5 +191,7 @@ def _reinterpret(flat: torch.Tensor, name: str, code: str, shape: tuple[int, ...
     if dtype is None:
         raise FormatError(f"tensor '{name}': the installed torch has no dtype for {code}")
     if code == "F4":  # two elements a byte: torch counts the pairs
+        if shape[-1] % 2:
+            raise FormatError(f"tensor '{name}': torch's F4 takes two elements for one, but a row has {shape[-1]}")
         shape = (*shape[:-1], shape[-1] // 2)
     return flat.view(dtype).reshape(shape)
