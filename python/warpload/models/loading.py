@@ -135,9 +135,10 @@ class _Call:
                 raise
             raise NotNativeError(str(fault), fault=fault) from None
         self.oddities = [text for kind, each in weights.oddities.items() if kind != "path" for text in each]
-        for kind in self._LEFT_TO_STOCK & weights.oddities.keys():
+        left = [text for kind, (text, *_) in weights.oddities.items() if kind in self._LEFT_TO_STOCK]
+        if left:
             batch.forget(weights)
-            raise NotNativeError(weights.oddities[kind][0])
+            raise NotNativeError(left[0])
         return weights
 
 
