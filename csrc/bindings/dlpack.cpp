@@ -1,20 +1,16 @@
 #include "bindings/dlpack.hpp"
 
-#include "interop/dlpack_abi.hpp"
+#include "interop/dlpack_offer.hpp"
 #include "warpload/dlpack.hpp"
 
 namespace warpload::bindings {
 namespace {
 
-void destroy(DLManagedTensor* tensor) {
-  auto* abi = reinterpret_cast<dlpack_abi::ManagedTensor*>(tensor);
-  abi->deleter(abi);
-}
+constexpr const char* kUntaken = "dltensor";  // who takes the tensor over renames the capsule
 
 void destroy_capsule(PyObject* capsule) {
-  // A consumer renames the capsule and takes the tensor over.
-  if (!PyCapsule_IsValid(capsule, "dltensor")) return;
-  destroy(static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor")));
+  auto* const offer = static_cast<DlpackOffer*>(PyCapsule_GetContext(capsule));
+  if (offer != nullptr) offer->end_capsule(PyCapsule_IsValid(capsule, kUntaken) == 0);
 }
 
 }  // namespace
@@ -25,16 +21,15 @@ bool travels_typed(DType dtype) noexcept {
 }
 
 pybind11::capsule to_capsule(const Tensor& tensor) {
-  DLManagedTensor* managed = travels_typed(tensor.dtype())
-                                 ? to_dlpack(tensor)
-                                 : to_dlpack(Tensor(tensor.name(), DType::u8, {tensor.nbytes()}, tensor.memory(),
-                                                    tensor.nbytes(), tensor.device()));
-  PyObject* capsule = PyCapsule_New(managed, "dltensor", destroy_capsule);
-  if (capsule == nullptr) {
-    destroy(managed);
-    throw pybind11::error_already_set();
-  }
-  return pybind11::reinterpret_steal<pybind11::capsule>(capsule);
+  DlpackOffer::Ptr offer =
+      DlpackOffer::make(travels_typed(tensor.dtype()) ? tensor
+                                                      : Tensor(tensor.name(), DType::u8, {tensor.nbytes()},
+                                                               tensor.memory(), tensor.nbytes(), tensor.device()));
+  const auto capsule =
+      pybind11::reinterpret_steal<pybind11::capsule>(PyCapsule_New(&offer->tensor(), kUntaken, destroy_capsule));
+  if (!capsule || PyCapsule_SetContext(capsule.ptr(), offer.get()) != 0) throw pybind11::error_already_set();
+  static_cast<void>(offer.release());  // the capsule's from here on
+  return capsule;
 }
 
 }  // namespace warpload::bindings

@@ -2,11 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "format/shape.hpp"
 #include "interop/dlpack_abi.hpp"
 #include "warpload/error.hpp"
 
@@ -64,19 +67,20 @@ std::uint8_t type_code(DType dtype) noexcept {
   return dlpack_abi::kUInt;
 }
 
-std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
-  std::vector<std::int64_t> strides(shape.size(), 1);
-  for (std::size_t axis = shape.size(); axis-- > 1;) {
-    // Of an empty tensor the extents may be any, and their product may wrap; nobody goes by its strides.
-    strides[axis - 1] =
-        static_cast<std::int64_t>(static_cast<std::uint64_t>(strides[axis]) * static_cast<std::uint64_t>(shape[axis]));
-  }
-  return strides;
+// Always given, though readers of old would do without: torch then computes none of its own, which for an empty tensor
+// may fail where it takes these.
+std::vector<std::int64_t> strides_of(const Tensor& tensor) {
+  std::optional<std::vector<std::int64_t>> strides = row_major_strides(tensor.shape());
+  if (strides && strides->size() <= std::numeric_limits<std::int32_t>::max()) return *std::move(strides);
+  throw InvalidArgumentError({.reason = "DLPack cannot describe its shape: there are more axes than 2^31 - 1, or an "
+                                        "extent or stride is above 2^63 - 1",
+                              .tensor = tensor.name()});
 }
 
 template <class Abi>
 std::unique_ptr<Managed<Abi>> manage(const Tensor& tensor) {
   auto managed = std::make_unique<Managed<Abi>>();
+  managed->strides = strides_of(tensor);
   managed->shape.assign(tensor.shape().begin(), tensor.shape().end());
   managed->memory = tensor.memory();
   const bool on_gpu = tensor.device().kind == DeviceKind::kCuda;
@@ -85,7 +89,7 @@ std::unique_ptr<Managed<Abi>> manage(const Tensor& tensor) {
                          .ndim = static_cast<std::int32_t>(managed->shape.size()),
                          .dtype = {type_code(tensor.dtype()), static_cast<std::uint8_t>(dtype_bits(tensor.dtype())), 1},
                          .shape = managed->shape.data(),
-                         .strides = nullptr,
+                         .strides = managed->strides.data(),
                          .byte_offset = 0};
   managed->abi.manager_context = managed.get();
   managed->abi.deleter = [](Abi* self) { delete static_cast<Managed<Abi>*>(self->manager_context); };
@@ -108,8 +112,6 @@ DLManagedTensor* to_dlpack(const Tensor& tensor) {
 
 DLManagedTensorVersioned* to_dlpack_versioned(const Tensor& tensor) {
   auto managed = manage<dlpack_abi::ManagedTensorVersioned>(tensor);
-  managed->strides = row_major_strides(managed->shape);
-  managed->abi.tensor.strides = managed->strides.data();
   managed->abi.version = dlpack_abi::kVersion;
   return reinterpret_cast<DLManagedTensorVersioned*>(&managed.release()->abi);
 }

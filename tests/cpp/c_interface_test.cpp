@@ -101,6 +101,25 @@ class CInterfaceTest : public testing::BackendTest {
   CLoader loader_;
 };
 
+TEST_P(CInterfaceTest, AnEmptyTensorIsRefusedWhereItsStridesOverflowAndElseExported) {
+  constexpr std::uint64_t kHuge = std::uint64_t{1} << 32;
+  const CLoad result = load(open({{"wide", "F32", {0, kHuge, kHuge}, ""}}));
+  auto* exported = get<DLManagedTensorVersioned*>(warpload_load_dlpack, result.get(), std::size_t{0});
+  auto& managed = *reinterpret_cast<dlpack_abi::ManagedTensorVersioned*>(exported);
+  EXPECT_EQ(managed.tensor.strides[1], std::int64_t{1} << 32);
+  managed.deleter(&managed);
+
+  TemporaryDirectory directory;
+  const std::string path =
+      directory.write("model.safetensors", testing::safetensors_file({{"wide", "F32", {0, kHuge << 30, 2}, ""}}));
+  const char* const paths[] = {path.c_str()};
+  warpload_checkpoint* checkpoint = nullptr;
+  const COutcome outcome = call(warpload_checkpoint_open, paths, std::size_t{1}, &checkpoint);
+  ASSERT_EQ(outcome.status, WARPLOAD_FORMAT);
+  EXPECT_EQ(outcome.details().path, path);
+  EXPECT_STREQ(outcome.details().tensor, "wide");
+}
+
 TEST_P(CInterfaceTest, LoadedTensorsAreThoseOfTheFile) {
   for (const std::int32_t no_views : {0, 1}) {
     const CLoad result = load(open(), {.no_views = no_views});
@@ -117,6 +136,19 @@ TEST_P(CInterfaceTest, LoadedTensorsAreThoseOfTheFile) {
       EXPECT_TRUE(read_in_c(result, index) == spec.data) << spec.name;
     }
   }
+}
+
+TEST_P(CInterfaceTest, HeadersAndIndexesAreTakenAsByCpp) {
+  const TemporaryDirectory directory;
+  directory.write("a.safetensors", testing::safetensors_bytes(R"({"a":[{"U8":null},[2],[0,2]]})", "12"));
+  directory.write("b.safetensors", testing::safetensors_bytes(
+                                       R"({"b":{"dtype":"U8","strides":[1],"shape":[1],"data_offsets":[0,1]}})", "3"));
+  const auto index =
+      directory.write("model.safetensors.index.json", R"({"weight_map":{"a":"b.safetensors","b":"a.safetensors"}})");
+  const CLoad result = load(open_in_c(index), {});
+  ASSERT_EQ(names_of(result), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(read_in_c(result, 0), "12");
+  EXPECT_EQ(read_in_c(result, 1), "3");
 }
 
 TEST_P(CInterfaceTest, CastsFollowTheDTypeOfTheTensorOrElseOfTheLoad) {

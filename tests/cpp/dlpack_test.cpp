@@ -59,7 +59,8 @@ TEST(DlpackTest, ExportDescribesTheTensorAndSharesItsMemory) {
   ASSERT_EQ(managed.tensor.ndim, 3);
   EXPECT_EQ(managed.tensor.shape[0], 2);
   EXPECT_EQ(managed.tensor.shape[2], 5);
-  EXPECT_EQ(managed.tensor.strides, nullptr);
+  EXPECT_EQ(std::vector<std::int64_t>(managed.tensor.strides, managed.tensor.strides + 3),
+            (std::vector<std::int64_t>{15, 5, 1}));
   EXPECT_EQ(managed.tensor.byte_offset, 0U);
   EXPECT_EQ(managed.tensor.dtype.code, dlpack_abi::kBfloat);
   EXPECT_EQ(managed.tensor.dtype.bits, 16);
@@ -87,10 +88,31 @@ TEST(DlpackTest, ScalarsAndEmptyTensorsAreExported) {
   EXPECT_EQ(empty.tensor.data, nullptr);
   EXPECT_EQ(empty.tensor.shape[1], 3);
   empty.deleter(&empty);
-  constexpr std::uint64_t kHuge = std::uint64_t{1} << 40;
-  auto& wide = opened(to_dlpack_versioned(Tensor("wide", DType::f32, {0, kHuge, kHuge}, nullptr, 0)));
-  EXPECT_EQ(wide.tensor.strides[2], 1);
-  wide.deleter(&wide);
+}
+
+template <class Managed>
+std::vector<std::int64_t> taken_strides(Managed& managed) {
+  std::vector<std::int64_t> strides(managed.tensor.strides, managed.tensor.strides + managed.tensor.ndim);
+  managed.deleter(&managed);
+  return strides;
+}
+
+TEST(DlpackTest, StridesOfAnEmptyTensorAreTorchsEvenWhereTheyWrapAround) {
+  constexpr std::uint64_t kHuge = std::uint64_t{1} << 32;
+  const Tensor wide("wide", DType::f32, {0, kHuge, kHuge}, nullptr, 0);
+  const std::vector<std::int64_t> expected{0, std::int64_t{1} << 32, 1};
+  EXPECT_EQ(taken_strides(opened(to_dlpack(wide))), expected);
+  EXPECT_EQ(taken_strides(opened(to_dlpack_versioned(wide))), expected);
+}
+
+TEST(DlpackTest, AShapeThatNoConsumerCanHoldIsRefusedByName) {
+  for (const std::vector<std::uint64_t>& shape :
+       {std::vector<std::uint64_t>{0, std::uint64_t{1} << 63}, {0, (std::uint64_t{1} << 63) - 1, 2}}) {
+    const Tensor tensor("wide", DType::f32, shape, nullptr, 0);
+    const auto typed = testing::catch_error<InvalidArgumentError>([&] { static_cast<void>(to_dlpack(tensor)); });
+    EXPECT_EQ(typed.tensor(), "wide");
+    EXPECT_THROW(static_cast<void>(to_dlpack_versioned(tensor)), InvalidArgumentError);
+  }
 }
 
 TEST(DlpackTest, MemoryLivesUntilTheDeleterIsCalled) {

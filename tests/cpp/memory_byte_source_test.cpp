@@ -60,6 +60,16 @@ TEST(CheckpointFromMemoryTest, SizeThatDoesNotFollowFromTheShapeIsRefusedByName)
                InvalidArgumentError);
 }
 
+TEST(CheckpointFromMemoryTest, AShapeThatNoTensorCanHaveIsRefusedByName) {
+  const auto error = catch_error<InvalidArgumentError>([] {
+    static_cast<void>(Checkpoint::from_memory({{"w", DType::f32, {0, std::uint64_t{1} << 62, 2}, {}, nullptr}}));
+  });
+  EXPECT_EQ(error.tensor(), "w");
+  const auto wide =
+      Checkpoint::from_memory({{"w", DType::f32, {0, std::uint64_t{1} << 32, std::uint64_t{1} << 32}, {}, nullptr}});
+  EXPECT_EQ(wide->tensors().size(), 1U);
+}
+
 TEST(CheckpointFromMemoryTest, TwoTensorsOfOneNameAreRefused) {
   const std::string data(4, 'x');
   const std::span<const std::byte> bytes{reinterpret_cast<const std::byte*>(data.data()), data.size()};

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
 import torch
 
 import warpload
@@ -23,13 +24,15 @@ from .checkpoints import framed
 class BadFile:
     """Content, a part of the reason, and the byte range that the error has to name.
 
-    The safetensors package refuses them all, but for what it silently takes: of two entries of one name, the last.
+    The safetensors package refuses them all, but for what it silently takes (of two entries of one name, the last), and
+    what only torch refuses.
     """
 
     content: bytes
     reason: str
     byte_range: tuple[int, int] | None
     stock_takes_it: bool = False
+    stock_error: type[Exception] = safetensors.SafetensorError
 
 
 def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, Any]:
@@ -150,6 +153,15 @@ def _overflowing_shape() -> BadFile:
     return BadFile(_file({"a": entry("F32", [1 << 40, 1 << 40], 0, 16)}, bytes(16)), "overflow", None)
 
 
+def _overflowing_strides() -> BadFile:
+    content = _file({"a": entry("F32", [0, (1 << 63) - 1, 2], 0, 0)})
+    return BadFile(content, "strides", None, stock_error=RuntimeError)
+
+
+def _overflowing_extent() -> BadFile:
+    return BadFile(_file({"a": entry("F32", [0, 1 << 63], 0, 0)}), "extents", None, stock_error=TypeError)
+
+
 def _duplicate_key() -> BadFile:
     one = json.dumps(entry("U8", [1], 0, 1))
     header = f'{{"a": {one}, "a": {one}}}'.encode()
@@ -187,6 +199,8 @@ _MAKERS: list[Callable[[], BadFile]] = [
     _unknown_dtype,
     _negative_shape,
     _overflowing_shape,
+    _overflowing_strides,
+    _overflowing_extent,
     _duplicate_key,
     _missing_field,
     _metadata_of_numbers,
