@@ -8,6 +8,7 @@
 
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
+#include "bindings/unpicklable.hpp"
 #include "warpload/checkpoint.hpp"
 
 namespace warpload::bindings {
@@ -34,6 +35,14 @@ py::list describe(const Checkpoint& checkpoint) {
     result[position++] = py::make_tuple(tensor.name, name_of(tensor.dtype), shape_of(tensor.shape), tensor.shard);
   }
   return result;
+}
+
+// (path of the file, first byte, one behind the last) of a tensor.
+py::tuple locate(const Checkpoint& checkpoint, const std::string& name) {
+  const TensorInfo* tensor = checkpoint.find(name);
+  if (tensor == nullptr) throw InvalidArgumentError({.reason = "there is no such tensor", .tensor = name});
+  return py::make_tuple(std::filesystem::path(checkpoint.shard_path(tensor->shard)), tensor->range.begin,
+                        tensor->range.end);
 }
 
 // Tensors of `(name, dtype code, shape, address, bytes)`, whose memory `owner` keeps.
@@ -71,7 +80,10 @@ unsigned bits_of(const std::string& code) {
 
 void register_checkpoint(py::module_& module) {
   using Paths = std::vector<std::filesystem::path>;
-  py::class_<Checkpoint, std::shared_ptr<Checkpoint>>(module, "Checkpoint", "Safetensors shards, opened and validated.")
+  py::class_<Checkpoint, std::shared_ptr<Checkpoint>> bound(module, "Checkpoint",
+                                                            "Safetensors shards, opened and validated.");
+  refuse_pickling(bound);
+  bound
       .def_static(
           "open", [](const Paths& shards) { return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards)); },
           py::arg("shards"), py::call_guard<py::gil_scoped_release>(),
@@ -79,6 +91,8 @@ void register_checkpoint(py::module_& module) {
       .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
                   "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")
       .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
+      .def("locate", &locate, py::arg("name"),
+           "(path, begin, end): the file that has a tensor, and its bytes there; of memory, what stands for the file.")
       .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard, or None.")
       .def_property_readonly("shard_count", &Checkpoint::shard_count)
       .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")
