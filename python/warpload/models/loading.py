@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import devices, hooks, hub
+from .. import devices, errors, hooks, hub
 from ..dtypes import code_of
 from ..report import LoadReport
 from . import batch as batches
@@ -75,6 +75,8 @@ class _Call:
         self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
         self.label = subfolder or cls.__name__
 
+    library = ""  # whose errors the caller catches
+
     def build(self, batch: LoadBatch) -> Any:
         raise NotImplementedError
 
@@ -128,6 +130,7 @@ class _Call:
 
 
 class _DiffusersCall(_Call):
+    library = "diffusers"
     _KNOWN = (
         _FETCHING
         | _OFFLOADING
@@ -175,6 +178,7 @@ class _DiffusersCall(_Call):
 
 
 class _TransformersCall(_Call):
+    library = "transformers"
     # Arguments that change nothing in the plain case; any other is transformers' own affair.
     _KNOWN = (
         _FETCHING
@@ -290,7 +294,7 @@ def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
         call.kwargs["device_map"] = batch.device_maps[call.label]
     refused: NotNativeError | None = None
     try:
-        with batch.report.stage("build"):
+        with batch.report.stage("build"), errors.caught_as_from(call.library):
             model = call.build(batch)
     except NotNativeError as error:
         refused = error.bare()
