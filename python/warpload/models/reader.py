@@ -104,10 +104,10 @@ def safe_open(original: Callable[..., Any]) -> Callable[..., Any]:
 
         if not _serves() or framework != "pt" or not _is_safetensors_on_cpu(filename, device):
             return stock()
-        from ..files import TorchFile
+        from ..open_file import TorchFile
 
         try:
-            opened = TorchFile(filename, device)
+            opened = TorchFile(filename, device, **keywords)
         except WarploadError:
             return stock()
         _count(opened.nbytes)
