@@ -8,6 +8,7 @@
 
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
+#include "bindings/unpicklable.hpp"
 #include "warpload/checkpoint.hpp"
 
 namespace warpload::bindings {
@@ -46,6 +47,14 @@ py::list oddities_of(const Checkpoint& checkpoint) {
   return result;
 }
 
+// (path of the file, first byte, one behind the last) of a tensor.
+py::tuple locate(const Checkpoint& checkpoint, const std::string& name) {
+  const TensorInfo* tensor = checkpoint.find(name);
+  if (tensor == nullptr) throw InvalidArgumentError({.reason = "there is no such tensor", .tensor = name});
+  return py::make_tuple(std::filesystem::path(checkpoint.shard_path(tensor->shard)), tensor->range.begin,
+                        tensor->range.end);
+}
+
 // Tensors of `(name, dtype code, shape, address, bytes)`, whose memory `owner` keeps.
 std::shared_ptr<Checkpoint> from_memory(const py::list& described, const py::object& owner) {
   const std::shared_ptr<void> kept = keep(owner);
@@ -81,7 +90,10 @@ unsigned bits_of(const std::string& code) {
 
 void register_checkpoint(py::module_& module) {
   using Paths = std::vector<std::filesystem::path>;
-  py::class_<Checkpoint, std::shared_ptr<Checkpoint>>(module, "Checkpoint", "Safetensors shards, opened and validated.")
+  py::class_<Checkpoint, std::shared_ptr<Checkpoint>> bound(module, "Checkpoint",
+                                                            "Safetensors shards, opened and validated.");
+  refuse_pickling(bound);
+  bound
       .def_static(
           "open",
           [](const Paths& shards, bool as_published) {
@@ -94,6 +106,8 @@ void register_checkpoint(py::module_& module) {
                   "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")
       .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
       .def_property_readonly("oddities", &oddities_of, "(kind, sentence) of what is odd about files that were taken.")
+      .def("locate", &locate, py::arg("name"),
+           "(path, begin, end): the file that has a tensor, and its bytes there; of memory, what stands for the file.")
       .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard, or None.")
       .def_property_readonly("shard_count", &Checkpoint::shard_count)
       .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")

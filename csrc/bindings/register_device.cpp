@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bindings/register.hpp"
+#include "bindings/unpicklable.hpp"
 #include "device/backend.hpp"
 #include "warpload/device.hpp"
 
@@ -19,8 +20,10 @@ struct BesideCaptures {
 };
 
 void register_beside_captures(py::module_& module) {
-  py::class_<BesideCaptures>(module, "BesideCaptures", "Inside it this thread breaks no CUDA graph of another's.")
-      .def("__enter__", [](BesideCaptures& self) { self.scope = self.backend->beside_captures(); })
+  py::class_<BesideCaptures> bound(module, "BesideCaptures",
+                                   "Inside it this thread breaks no CUDA graph of another's.");
+  refuse_pickling(bound);
+  bound.def("__enter__", [](BesideCaptures& self) { self.scope = self.backend->beside_captures(); })
       .def("__exit__", [](BesideCaptures& self, const py::args&) { self.scope.reset(); });
 }
 
@@ -29,8 +32,9 @@ void register_beside_captures(py::module_& module) {
 void register_device(py::module_& module) {
   register_beside_captures(module);
   using Released = py::call_guard<py::gil_scoped_release>;
-  py::class_<Device>(module, "Device", "Where tensors can live, reached through pinned slots.")
-      .def_static("host_through_slots", &Device::host_through_slots, "The host's memory, as if it were a GPU's.")
+  py::class_<Device> bound(module, "Device", "Where tensors can live, reached through pinned slots.");
+  refuse_pickling(bound);
+  bound.def_static("host_through_slots", &Device::host_through_slots, "The host's memory, as if it were a GPU's.")
       .def_static("cuda", &Device::cuda, py::arg("ordinal"), py::arg("library") = "libcuda.so.1", Released(),
                   "A GPU by its driver; its context is opened when it is first needed.")
       .def_property_readonly("name", &Device::name)

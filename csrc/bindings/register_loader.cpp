@@ -12,6 +12,7 @@
 #include "bindings/dlpack.hpp"
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
+#include "bindings/unpicklable.hpp"
 #include "warpload/error.hpp"
 #include "warpload/loader.hpp"
 
@@ -92,17 +93,21 @@ SegmentAllocator make_allocator(const py::object& segments, const py::object& st
   };
 }
 
-// (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype) a tensor.
+// (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype).
+py::tuple describe_one(const Tensor& tensor) {
+  py::tuple shape(tensor.shape().size());
+  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) shape[axis] = tensor.shape()[axis];
+  const std::string_view code = dtype_name(tensor.dtype());
+  return py::make_tuple(tensor.name(), py::str(code.data(), code.size()), shape, to_capsule(tensor),
+                        travels_typed(tensor.dtype()));
+}
+
+// The same of each tensor.
 py::list describe(const LoadHandle& handle, std::size_t segment) {
   const TensorList tensors = handle.tensors(segment);
   py::list result(tensors.size());
   for (std::size_t position = 0; position < tensors.size(); ++position) {
-    const Tensor& tensor = tensors[position];
-    py::tuple shape(tensor.shape().size());
-    for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) shape[axis] = tensor.shape()[axis];
-    const std::string_view code = dtype_name(tensor.dtype());
-    result[position] = py::make_tuple(tensor.name(), py::str(code.data(), code.size()), shape, to_capsule(tensor),
-                                      travels_typed(tensor.dtype()));
+    result[position] = describe_one(tensors[position]);
   }
   return result;
 }
@@ -138,8 +143,10 @@ std::unique_ptr<Loader> make_loader(unsigned threads, std::uint64_t pinned_bytes
 }
 
 void register_handle(py::module_& module) {
-  py::class_<LoadHandle, std::unique_ptr<LoadHandle, ReleaseLock>>(module, "LoadHandle",
-                                                                   "A load under way; dropping it cancels and drains.")
+  py::class_<LoadHandle, std::unique_ptr<LoadHandle, ReleaseLock>> bound(
+      module, "LoadHandle", "A load under way; dropping it cancels and drains.");
+  refuse_pickling(bound);
+  bound
       .def(
           "wait",
           [](LoadHandle& handle) {
@@ -169,6 +176,13 @@ void register_handle(py::module_& module) {
            "(name, dtype code, shape, DLPack capsule, capsule has dtype) of each tensor, at once. A capsule "
            "can be "
            "consumed once; call again for more.")
+      .def(
+          "tensor",
+          [](const LoadHandle& handle, std::size_t segment, const std::string& name) {
+            const TensorList tensors = handle.tensors(segment);
+            return describe_one(tensors.at(name));
+          },
+          py::arg("segment"), py::arg("name"), "The same of one tensor; each call gives another capsule.")
       .def_property_readonly("done", &LoadHandle::done)
       .def_property_readonly("bytes_done", [](const LoadHandle& handle) { return handle.progress().bytes_done; })
       .def_property_readonly("bytes_total", [](const LoadHandle& handle) { return handle.progress().bytes_total; });
@@ -177,13 +191,21 @@ void register_handle(py::module_& module) {
 }  // namespace
 
 void register_loader(py::module_& module) {
-  py::class_<SegmentRequest>(module, "SegmentRequest", "What one checkpoint becomes in the arena.")
+  py::class_<SegmentRequest> request_class(module, "SegmentRequest", "What one checkpoint becomes in the arena.");
+  refuse_pickling(request_class);
+  request_class
       .def(py::init(&make_request), py::arg("checkpoint"), py::kw_only(), py::arg("dtype") = py::none(),
            py::arg("tensor_dtypes") = std::unordered_map<std::string, std::string>{}, py::arg("only") = py::none(),
-           py::arg("zero_copy") = true, py::arg("device") = py::none(), py::arg("stream") = 0);
+           py::arg("zero_copy") = true, py::arg("device") = py::none(), py::arg("stream") = 0)
+      .def_property_readonly(
+          "checkpoint",
+          [](const SegmentRequest& request) { return std::const_pointer_cast<Checkpoint>(request.checkpoint); },
+          "What it asks for.");
   register_handle(module);
   using Released = py::call_guard<py::gil_scoped_release>;
-  py::class_<Loader>(module, "Loader", "Owns the worker threads and the pinned slots.")
+  py::class_<Loader> loader_class(module, "Loader", "Owns the worker threads and the pinned slots.");
+  refuse_pickling(loader_class);
+  loader_class
       .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,
            py::arg("pinned_bytes") = LoaderOptions{}.pinned_bytes, py::arg("device_casts") = "auto",
            py::arg("direct_io") = "auto")

@@ -32,7 +32,7 @@ _HOMES = {
     "last_report": "report",
     "load_file": "files",
     "release_pinned_memory": "engine",
-    "safe_open": "files",
+    "safe_open": "open_file",
     "to_device": "transfer",
     "uninstall": "hooks",
 }

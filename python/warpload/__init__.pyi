@@ -729,12 +729,14 @@ from .errors import (
 )
 from .files import (
     load_file as load_file,
-    safe_open as safe_open,
 )
 from .hooks import (
     accelerated as accelerated,
     install as install,
     uninstall as uninstall,
+)
+from .open_file import (
+    safe_open as safe_open,
 )
 from .options import (
     LoadOptions as LoadOptions,

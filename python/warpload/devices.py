@@ -12,9 +12,9 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import _core, options, room
+from . import _core, errors, options, room
 from .errors import DeviceError, InvalidArgumentError, device_out_of_memory
 
 if TYPE_CHECKING:
@@ -52,6 +52,58 @@ def arena_device(device: Any) -> torch.device | None:
     if wanted.type != "cuda" or torch.version.cuda is None or not torch.cuda.is_available():
         return None
     return wanted if wanted.index is not None else torch.device("cuda", torch.cuda.current_device())
+
+
+# A device that has been checked; the CPU may be plain "cpu", which takes no torch.
+Device: TypeAlias = "torch.device | int | str"
+
+
+def checked(device: Any) -> Device:
+    """Return a device as a caller names it: a name, a ``torch.device``, an accelerator's number, or None for the CPU.
+
+    Whether the machine has it is found out when something is brought there.
+
+    Raises:
+        InvalidArgumentError: it is none of these.
+    """
+    if device is None or device == "cpu":
+        return "cpu"
+    import torch
+
+    if isinstance(device, torch.device) or (isinstance(device, int) and device >= 0):
+        return device
+    if isinstance(device, str):
+        with contextlib.suppress(RuntimeError):
+            return torch.device(device)
+    raise errors.make(
+        "InvalidArgumentError",
+        f"device {device!r} is invalid",
+        cure="'cpu', 'cuda', 'cuda:1' or another name that torch knows, a torch.device, or a GPU's number",
+    )
+
+
+def is_cpu(device: Device) -> bool:
+    """Tell whether a checked device is the CPU."""
+    return device == "cpu" or (not isinstance(device, int | str) and device.type == "cpu")
+
+
+def bring(tensor: torch.Tensor, device: Device) -> torch.Tensor:
+    """Return the tensor on a checked device, by torch.
+
+    Raises:
+        OutOfMemoryError: it does not fit; also torch's.
+        DeviceError: the machine has no such device, or it reported an error; also torch's.
+    """
+    if is_cpu(device):
+        return tensor
+    import torch
+
+    try:
+        return tensor.to(device)
+    except torch.OutOfMemoryError as error:
+        raise device_out_of_memory()(str(error)) from error
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch words each lack of a device in its own way
+        raise errors.make("DeviceError", f"torch brings no tensor to device {device}: {error}") from error
 
 
 def spelled_by_transformers(device_map: Any) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from . import errors
 
 if TYPE_CHECKING:
     import torch
@@ -59,3 +61,49 @@ def code_of_name(name: str) -> str | None:
     """Return the code for a dtype as configuration files write it: ``"float16"`` or ``"torch.float16"``."""
     wanted = name.removeprefix("torch.")
     return next((code for code, torch_name in _TORCH_NAMES.items() if torch_name == wanted), None)
+
+
+# What configurations and command lines call the common ones, beside torch's names and the format's codes.
+_SHORT = {"fp16": "float16", "fp32": "float32", "fp64": "float64"}
+
+
+def as_dtype(given: Any, argument: str = "dtype") -> torch.dtype | None:
+    """Return the torch dtype that a caller means.
+
+    Args:
+        given: a ``torch.dtype``; a name (``"float16"``, ``"torch.float16"``, ``"half"``, ``"fp16"``) or the format's
+            code (``"F16"``, ``"BF16"``, ``"F8_E4M3"``), in any case; a Python type as torch takes it (``float``); None.
+        argument: what the caller calls it, for the error.
+
+    Returns:
+        The dtype, or None for None.
+
+    Raises:
+        InvalidArgumentError: it is none of these; the error lists what is.
+    """
+    import torch
+
+    if given is None or isinstance(given, torch.dtype):
+        return given
+    if isinstance(given, type) and given in (bool, int, float, complex):
+        return torch.empty(0, dtype=given).dtype  # type: ignore[call-overload, no-any-return]
+    found = _named(given) if isinstance(given, str) else None
+    if found is None:
+        raise errors.make(
+            "InvalidArgumentError",
+            f"{argument} is {given!r}, which is no dtype",
+            cure="a torch.dtype, its name such as 'float16', 'bfloat16' or 'torch.float32', or a code of the format: "
+            + ", ".join(sorted(torch_dtypes())),
+        )
+    return found
+
+
+def _named(text: str) -> torch.dtype | None:
+    import torch
+
+    name = text.strip()
+    if (of_code := torch_dtypes().get(name.upper())) is not None:
+        return of_code
+    name = name.lower().removeprefix("torch.")
+    found = getattr(torch, _SHORT.get(name, name), None)
+    return found if isinstance(found, torch.dtype) else None

@@ -7,14 +7,12 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, options
+from . import _core, devices, errors, options
 from .dtypes import torch_dtypes
-from .errors import FormatError
 from .options import LoadOptions
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ def open_checkpoint(source: StrPath | Sequence[StrPath], *, as_published: bool =
         IoError: a file is missing or unreadable.
     """
     shards = [source] if isinstance(source, str | os.PathLike) else source
-    return _core.Checkpoint.open([Path(shard) for shard in shards], as_published=as_published)
+    return _core.Checkpoint.open([os.fspath(shard) for shard in shards], as_published=as_published)
 
 
 # Where an index is wrong about its shards, though it is clear what is meant.
@@ -137,11 +135,14 @@ def load(
 ) -> list[dict[str, torch.Tensor]]:
     """Load and wait; return the tensors by name, a dictionary a request.
 
-    Takes and raises what ``start`` does, and the first worker's error; what was loaded is then given up.
+    Takes and raises what ``start`` does, and the first worker's error, or a FormatError for what torch cannot
+    represent; what was loaded is then given up.
     """
     handle = start(requests, places)
-    loaded = [torch_tensors(handle, segment) for segment in range(len(requests))]
+    loaded: list[dict[str, torch.Tensor]] = []
     try:
+        for segment, each in enumerate(requests):
+            loaded.append(torch_tensors(handle, segment, each.checkpoint))
         for segment, place in enumerate(places):
             wait_arrival(handle, segment, place)
     except BaseException as error:
@@ -180,33 +181,69 @@ def _tell_of_pinning() -> None:
         )
 
 
-def torch_tensors(handle: _core.LoadHandle, segment: int) -> dict[str, torch.Tensor]:
+# What the core hands over: name, dtype code, shape, DLPack capsule, whether the capsule has the dtype.
+_Described = tuple[str, str, tuple[int, ...], Any, bool]
+
+
+def torch_tensors(handle: _core.LoadHandle, segment: int, checkpoint: _core.Checkpoint) -> dict[str, torch.Tensor]:
     """Return the tensors of one segment by name, each with a storage of its own of exactly its size.
 
     They are there at once; what they hold is meaningless until ``handle.wait_segment(segment)`` has returned.
+
+    Raises:
+        FormatError: torch cannot represent one of them; names the file and the tensor.
     """
-    return adopt(handle.tensors(segment))
+    return {described[0]: _adopt(described, checkpoint) for described in handle.tensors(segment)}
 
 
-def adopt(described: Iterable[tuple[str, str, tuple[int, ...], Any, bool]]) -> dict[str, torch.Tensor]:
-    """Turn what the core hands over into torch tensors, without a copy."""
+def torch_tensor(handle: _core.LoadHandle, segment: int, name: str, checkpoint: _core.Checkpoint) -> torch.Tensor:
+    """Return one of them, whatever the others are; each call gives another object on the same memory."""
+    return _adopt(handle.tensor(segment, name), checkpoint)
+
+
+def check_representable(
+    name: str, code: str, shape: Sequence[int], checkpoint: _core.Checkpoint, cure: str = ""
+) -> None:
+    """Refuse a tensor that torch cannot represent, before anything is done for it.
+
+    Args:
+        name: the tensor's name.
+        code: its dtype in the file.
+        shape: its shape there.
+        checkpoint: what it is from.
+        cure: what the user can do about it.
+
+    Raises:
+        FormatError: torch has no such dtype, or the tensor is an odd number of four-bit elements wide; empty or not.
+    """
+    if code not in torch_dtypes():
+        raise _refusal(name, checkpoint, f"the installed torch has no dtype for {code}", cure)
+    if code == "F4" and (not shape or shape[-1] % 2):
+        reason = f"torch holds F4 in pairs, and the last dimension of {list(shape)} is odd"
+        raise _refusal(name, checkpoint, reason, cure)
+
+
+def _refusal(name: str, checkpoint: _core.Checkpoint, reason: str, cure: str = "") -> errors.WarploadError:
+    path, begin, end = checkpoint.locate(name)
+    return errors.make("FormatError", reason, path=str(path), tensor=name, byte_range=(begin, end), cure=cure)
+
+
+def _adopt(described: _Described, checkpoint: _core.Checkpoint) -> torch.Tensor:
+    """Turn what the core hands over into a torch tensor, without a copy."""
     from torch.utils.dlpack import from_dlpack
 
-    convert: Callable[[Any], torch.Tensor] = from_dlpack
-    tensors: dict[str, torch.Tensor] = {}
-    for name, code, shape, capsule, typed in described:
-        tensor = convert(capsule)
-        tensors[name] = tensor if typed else _reinterpret(tensor, name, code, shape)
-    return tensors
+    name, code, shape, capsule, typed = described
+    if not typed:
+        check_representable(name, code, shape, checkpoint)
+    try:
+        tensor: torch.Tensor = from_dlpack(capsule)
+        return tensor if typed else _reinterpret(tensor, code, shape)
+    except (RuntimeError, TypeError, BufferError) as error:
+        raise _refusal(name, checkpoint, f"torch does not take {code} of shape {list(shape)}: {error}") from error
 
 
-def _reinterpret(flat: torch.Tensor, name: str, code: str, shape: tuple[int, ...]) -> torch.Tensor:
+def _reinterpret(flat: torch.Tensor, code: str, shape: tuple[int, ...]) -> torch.Tensor:
     """View bytes as a dtype that DLPack's common codes lack."""
-    dtype = torch_dtypes().get(code)
-    if dtype is None:
-        raise FormatError(f"tensor '{name}': the installed torch has no dtype for {code}")
     if code == "F4":  # two elements a byte: torch counts the pairs
-        if shape[-1] % 2:
-            raise FormatError(f"tensor '{name}': torch's F4 takes two elements for one, but a row has {shape[-1]}")
         shape = (*shape[:-1], shape[-1] // 2)
-    return flat.view(dtype).reshape(shape)
+    return flat.view(torch_dtypes()[code]).reshape(shape)

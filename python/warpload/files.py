@@ -1,54 +1,51 @@
-"""Safetensors files as torch tensors: what ``safetensors.torch.load_file`` and ``safetensors.safe_open`` do."""
+"""Whole safetensors files as torch tensors: what ``safetensors.torch.load_file`` does."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
 
-from . import _core, devices, engine
-from .dtypes import code_of
-from .errors import InvalidArgumentError
+from . import _core, devices, engine, errors
+from .dtypes import FLOATING_POINT, as_dtype, code_of
+from .open_file import TensorSlice, TorchFile, check_backend, safe_open
 from .options import LoadOptions
 
 if TYPE_CHECKING:
     import torch
 
-logger = logging.getLogger(__name__)
-
-Device = "str | int | torch.device"
-
-
-def _is_cpu(device: Any) -> bool:
-    import torch
-
-    return not isinstance(device, int) and torch.device(device).type == "cpu"
+__all__ = ["TensorSlice", "TorchFile", "load_file", "safe_open"]
 
 
 def load_file(
     filename: engine.StrPath | Sequence[engine.StrPath],
-    device: str | int | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    device: str | int | torch.device | None = "cpu",
+    dtype: torch.dtype | str | None = None,
     *,
     disable_mmap: bool = False,
     options: LoadOptions | None = None,
+    backend: str = "mmap",
 ) -> dict[str, torch.Tensor]:
     """Load a checkpoint's tensors.
 
     On the CPU a tensor whose dtype stays as it is becomes a view of a private mapping of its file: nothing is read
     before it is used, and writing to it never changes the file. On a GPU all tensors lie in one allocation of torch's,
-    which is given back with the last of them. With ``dtype`` the floating-point tensors are cast on their way,
-    bit-identical to ``tensor.to(dtype)`` on the CPU; integer and bool tensors are never cast.
+    which is given back with the last of them.
+
+    With ``dtype`` the floating-point tensors are cast on their way, bit-identical to ``tensor.to(dtype)`` on the CPU,
+    whatever torch casts to: to integers and complex numbers too. Integer, bool and complex tensors are never cast.
+    Casts that the core has not (from or to float8's and float4's rarer kinds; to anything but float16, bfloat16,
+    float32 and float64) are torch's own, on the CPU, for those tensors only, which then have allocations of their own.
+    What torch has not either (from or to float4, but for empty tensors) is refused.
 
     Args:
         filename: a ``.safetensors`` file, several of them, or a ``.safetensors.index.json``.
         device: where the tensors go. Devices other than the CPU and CUDA's are reached by ``Tensor.to``.
-        dtype: the dtype of all floating-point tensors; None keeps each tensor's own.
+        dtype: the dtype of all floating-point tensors, as ``torch.float16``, ``"float16"`` or ``"F16"``; None keeps
+            each tensor's own.
         disable_mmap: copy the bytes instead of mapping the file.
         options: how to load; by default those of the block that this is called in, or the environment's.
+        backend: safetensors' word for the same: ``"mmap"``, or ``"pread"`` to copy.
 
     Returns:
         The tensors by name, in the order of their bytes in the file; each owns a storage of exactly its size.
@@ -57,169 +54,70 @@ def load_file(
     names, is followed with a warning; see docs/compatibility.md.
 
     Raises:
-        FormatError: the file is not valid, or the index and its shards leave in doubt which tensors are meant; says
-            where and why.
+        FormatError: the file is not valid, the index and its shards leave in doubt which tensors are meant, or torch
+            cannot represent one of the tensors; says where and why. Also a ``safetensors.SafetensorError``.
         IoError: the file is missing, unreadable, or changed while it was read.
+        InvalidArgumentError: no such dtype or device, or torch has no cast of a tensor to the dtype; names it.
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
-        DeviceError: the GPU's driver reported an error.
+        DeviceError: the GPU's driver reported an error, or the machine has no such device.
     """
-    checkpoint = engine.open_checkpoint(filename)
-    engine.tell_of_a_wrong_index(checkpoint)
-    with options or contextlib.nullcontext():
-        return load_checkpoint(checkpoint, device, dtype, disable_mmap=disable_mmap)
+    with errors.caught_as_from("safetensors"), options or contextlib.nullcontext():
+        copies = check_backend(backend) == "pread" or disable_mmap
+        checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch
+        engine.tell_of_a_wrong_index(checkpoint)
+        return load_checkpoint(checkpoint, device, dtype, copies=copies)
 
 
 def load_checkpoint(
     checkpoint: _core.Checkpoint,
-    device: str | int | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    device: str | int | torch.device | None = "cpu",
+    dtype: torch.dtype | str | None = None,
     *,
-    disable_mmap: bool = False,
+    copies: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Load the tensors of an open checkpoint; for the rest see ``load_file``."""
-    code = None if dtype is None else _code(dtype)
-    place = devices.arena_device(device)
-    request = engine.request(checkpoint, place, dtype=code, zero_copy=not disable_mmap)
+    """Load the tensors of an open checkpoint, as copies or mapped; for the rest see ``load_file``."""
+    wanted, target = as_dtype(dtype), devices.checked(device)
+    described = {name: (own, shape) for name, own, shape, _ in checkpoint.tensors()}
+    for name, (own, shape) in described.items():
+        engine.check_representable(name, own, shape, checkpoint, "safe_open gives the file's other tensors")
+    code = None if wanted is None else code_of(wanted)
+    others = {name for name, (own, _) in described.items() if wanted is not None and not _is_native(own, code)}
+    cast = _cast_by_torch(checkpoint, others, wanted, copies)  # first: it may be refused
+    only = described.keys() - others if others else None
+    place = devices.arena_device(target)
+    request = engine.request(checkpoint, place, dtype=code, only=only, zero_copy=not copies)
     (tensors,) = engine.load([request], [place])
-    if place is not None or _is_cpu(device):
-        return tensors
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
+    if place is None:
+        tensors = {name: devices.bring(tensor, target) for name, tensor in tensors.items()}
+    tensors |= {name: devices.bring(tensor, target) for name, tensor in cast.items()}
+    return {name: tensors[name] for name in described} if others else tensors
 
 
-def _code(dtype: torch.dtype) -> str:
-    code = code_of(dtype)
-    if code is None:
-        raise InvalidArgumentError(f"safetensors has no code for {dtype}")
-    return code
+def _is_native(own: str, code: str | None) -> bool:
+    """Tell whether the core does what a dtype asks of a tensor; only floating-point tensors are asked anything."""
+    if own not in FLOATING_POINT or own == code:
+        return True
+    return code is not None and _core.is_cast_supported(own, code)
 
 
-class TensorSlice:
-    """A tensor of an open file that is read where it is indexed."""
-
-    def __init__(self, tensor: torch.Tensor, code: str, shape: tuple[int, ...]) -> None:
-        self._tensor, self._code, self._shape = tensor, code, shape
-
-    def get_shape(self) -> list[int]:
-        """Return the shape as the header gives it."""
-        return list(self._shape)
-
-    def get_dtype(self) -> str:
-        """Return the format's code for the dtype, such as ``"F32"``."""
-        return self._code
-
-    def __getitem__(self, index: Any) -> torch.Tensor:
-        """Return the indexed part, in a storage of its own."""
-        part = self._tensor[index]
-        return part.clone() if part.numel() != self._tensor.numel() else part
-
-
-class TorchFile:
-    """An open checkpoint of one file; what ``safe_open(..., framework="pt")`` returns."""
-
-    def __init__(self, filename: engine.StrPath, device: str | int | torch.device) -> None:
-        self._checkpoint: _core.Checkpoint | None = engine.open_checkpoint(filename)
-        self._device = device
-        self._described = {name: (code, shape) for name, code, shape, _ in self._checkpoint.tensors()}
-        self._views: dict[str, torch.Tensor] | None = None
-
-    def __enter__(self) -> TorchFile:
-        return self
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of all tensors."""
-        return self._open().nbytes
-
-    @property
-    def oddities(self) -> list[str]:
-        """Return what is odd about the file although it could be opened, a sentence each."""
-        return [sentence for _, sentence in self._open().oddities]
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file; tensors got from it stay valid."""
-        self._checkpoint = None
-        self._views = None
-
-    def _open(self) -> _core.Checkpoint:
-        if self._checkpoint is None:
-            raise InvalidArgumentError("the file is closed")
-        return self._checkpoint
-
-    def keys(self) -> list[str]:
-        """Return the tensors' names, sorted."""
-        self._open()
-        return sorted(self._described)
-
-    def offset_keys(self) -> list[str]:
-        """Return the tensors' names in the order of their bytes in the file."""
-        self._open()
-        return list(self._described)
-
-    def metadata(self) -> dict[str, str] | None:
-        """Return the free-form metadata, or None when the file has none."""
-        return self._open().metadata()
-
-    def get_tensor(self, name: str) -> torch.Tensor:
-        """Return one tensor.
-
-        Raises:
-            InvalidArgumentError: the file has no tensor of that name.
-        """
-        tensor = self._view(name)
-        return tensor if _is_cpu(self._device) else tensor.to(self._device)
-
-    def get_tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors by name, in the order of their bytes in the file."""
-        return {name: self.get_tensor(name) for name in self.offset_keys()}
-
-    def get_slice(self, name: str) -> TensorSlice:
-        """Return a tensor that is read where it is indexed.
-
-        Raises:
-            InvalidArgumentError: the file has no tensor of that name.
-        """
-        code, shape = self._describe(name)
-        return TensorSlice(self._view(name), code, shape)
-
-    def _describe(self, name: str) -> tuple[str, tuple[int, ...]]:
-        self._open()
-        if name not in self._described:
-            raise InvalidArgumentError(f"the file has no tensor '{name}'")
-        return self._described[name]
-
-    def _view(self, name: str) -> torch.Tensor:
-        self._describe(name)
-        if self._views is None:
-            handle = engine.start([engine.request(self._open())])
-            self._views = engine.torch_tensors(handle, 0)
-            handle.wait()  # misaligned tensors are copied
-        return self._views[name]
-
-
-def safe_open(
-    filename: engine.StrPath, framework: str, device: str | int | torch.device = "cpu", **options: Any
-) -> Any:
-    """Open a safetensors file for reading tensor by tensor, with safetensors' own signature.
-
-    Args:
-        filename: the file.
-        framework: ``"pt"`` (or ``"torch"``, ``"pytorch"``) goes through the core; files for every other framework are
-            opened by the safetensors package itself, which is logged.
-        device: where tensors go.
-        options: safetensors' further keyword arguments (``backend``), which have no meaning for the core.
-
-    Raises:
-        FormatError: the file is not valid.
-        IoError: the file is missing or unreadable.
-    """
-    if framework in ("pt", "torch", "pytorch"):
-        return TorchFile(filename, device)
-    import safetensors
-
-    logger.info("%s is opened by safetensors itself: framework %r is not torch", os.fspath(filename), framework)
-    return safetensors.safe_open(filename, framework, device, **options)
+def _cast_by_torch(
+    checkpoint: _core.Checkpoint, names: Set[str], wanted: torch.dtype | None, copies: bool
+) -> dict[str, torch.Tensor]:
+    """Return those tensors cast on the CPU by torch."""
+    if not names or wanted is None:
+        return {}
+    (tensors,) = engine.load([engine.request(checkpoint, only=names, zero_copy=not copies)], [None])
+    for name, tensor in tensors.items():
+        try:
+            tensors[name] = tensor.to(wanted)
+        except RuntimeError as error:
+            path, begin, end = checkpoint.locate(name)
+            raise errors.make(
+                "InvalidArgumentError",
+                f"neither the core nor torch casts {tensor.dtype} to {wanted}: {error}",
+                path=str(path),
+                tensor=name,
+                byte_range=(begin, end),
+                cure="load the file without a dtype",
+            ) from error
+    return tensors

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from . import _core, devices, engine
-from .dtypes import FLOATING_POINT, code_of
+from .dtypes import FLOATING_POINT, as_dtype, code_of
 from .errors import InvalidArgumentError
 
 # A dictionary of parameters or buffers, the name in it, the tensor, and whether it is one of parameters.
 _Place = tuple[dict[str, Any], str, torch.Tensor, bool]
 
 
-def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype | None = None) -> Any:
+def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype | str | None = None) -> Any:
     """Bring a module, or a pipeline of diffusers, to a device, in place, as ``module.to(device, dtype)`` does.
 
     Every tensor that lies in the CPU's memory goes through the core, cast on its way where ``dtype`` says so. Tensors
@@ -30,7 +30,8 @@ def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype 
     Args:
         module: a ``torch.nn.Module``, or a pipeline.
         device: where to.
-        dtype: the dtype of all floating-point parameters and buffers; None keeps each one's own.
+        dtype: the dtype of all floating-point parameters and buffers, as ``torch.float16``, ``"float16"`` or ``"F16"``;
+            None keeps each one's own. As for ``module.to`` it is a floating-point or complex one.
 
     Returns:
         The module.
@@ -38,17 +39,19 @@ def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype 
     Raises:
         OutOfMemoryError: it does not fit (a ``torch.OutOfMemoryError`` on a GPU); the module is as it was.
         DeviceError: the driver reported an error; the module is as it was.
-        InvalidArgumentError: the first argument is neither a module nor a pipeline.
+        InvalidArgumentError: the first argument is neither a module nor a pipeline, or there is no such dtype.
+        TypeError: the dtype is one of integers; the module is as it was.
     """
+    wanted = as_dtype(dtype)
     if isinstance(module, torch.nn.Module):
         if (place := devices.arena_device(device)) is not None:
-            move([module], place, dtype)
-        return module.to(device, dtype)
+            move([module], place, wanted)
+        return module.to(device, wanted)
     if not hasattr(module, "components"):
         raise InvalidArgumentError(f"{type(module).__name__} is neither a module nor a pipeline")
     from .pipelines import moving
 
-    return moving.move(module, device, dtype)
+    return moving.move(module, device, wanted)
 
 
 @dataclass
@@ -83,6 +86,8 @@ def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.d
         place: from ``devices.arena_device``.
         dtype: of floating-point tensors; those that the core cannot cast to it stay.
     """
+    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+        return  # module.to is going to refuse it: nothing must have moved
     future = torch.__future__
     if future.get_overwrite_module_params_on_conversion() or future.get_swap_module_params_on_conversion():
         return  # torch is to make new parameters

@@ -120,11 +120,6 @@ def test_float8_files_widen_to_the_dtype_asked_for(dtype: torch.dtype, tmp_path:
     assert_same_tensor(loaded["n"], expected["n"])
 
 
-def test_a_dtype_that_is_no_tensor_of_the_format_is_refused(mixed: Path) -> None:
-    with pytest.raises(warpload.InvalidArgumentError, match="complex128"):
-        warpload.load_file(mixed, dtype=torch.complex128)
-
-
 def test_it_works_where_diffusers_and_transformers_are_missing(mixed: Path) -> None:
     run_python(
         """

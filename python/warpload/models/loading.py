@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import devices, hooks, hub
+from .. import devices, errors, hooks, hub
 from ..dtypes import code_of
 from ..errors import FormatError, WarploadError
 from ..report import LoadReport
@@ -70,6 +70,7 @@ def transformers_from_pretrained(original: Function) -> Function:
 class _Call:
     """What one call of ``from_pretrained`` asks for; the subclasses know each library's rules."""
 
+    library = ""  # whose errors the caller catches
     _LEFT_TO_STOCK: frozenset[str] = frozenset()  # kinds of oddities with which stock puts the model together
 
     def __init__(self, cls: Any, source: Any, kwargs: dict[str, Any]) -> None:
@@ -146,6 +147,7 @@ class _DiffusersCall(_Call):
     # Stock decides by an index's names what it says is missing, puts every copy of a tensor into the model, one after
     # the other, and takes only plain names of safetensors files.
     _LEFT_TO_STOCK = frozenset({"absent", "conflicting copy", "path", "suffix", "unlisted"})
+    library = "diffusers"
     _KNOWN = (
         _FETCHING
         | _OFFLOADING
@@ -194,6 +196,7 @@ class _DiffusersCall(_Call):
 
 class _TransformersCall(_Call):
     _LEFT_TO_STOCK = frozenset({"suffix"})  # else the shards count, which stock reads whatever the index says of them
+    library = "transformers"
     # Arguments that change nothing in the plain case; any other is transformers' own affair.
     _KNOWN = (
         _FETCHING
@@ -309,7 +312,7 @@ def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
         call.kwargs["device_map"] = batch.device_maps[call.label]
     refused: NotNativeError | None = None
     try:
-        with batch.report.stage("build"):
+        with batch.report.stage("build"), errors.caught_as_from(call.library):
             model = call.build(batch)
     except NotNativeError as error:
         refused = error.bare()

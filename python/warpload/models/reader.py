@@ -88,7 +88,7 @@ def load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             checkpoint = engine.open_checkpoint(file)
-            tensors = load_checkpoint(checkpoint, disable_mmap=bool(bound.arguments.get("disable_mmap", False)))
+            tensors = load_checkpoint(checkpoint, copies=bool(bound.arguments.get("disable_mmap", False)))
         except WarploadError:
             return original(*arguments, **keywords)
         _count(sum(tensor.nbytes for tensor in tensors.values()), [text for _, text in checkpoint.oddities])
@@ -107,10 +107,10 @@ def safe_open(original: Callable[..., Any]) -> Callable[..., Any]:
 
         if not _serves() or framework != "pt" or not _is_safetensors_on_cpu(filename, device):
             return stock()
-        from ..files import TorchFile
+        from ..open_file import TorchFile
 
         try:
-            opened = TorchFile(filename, device)
+            opened = TorchFile(filename, device, **keywords)
         except WarploadError:
             return stock()
         _count(opened.nbytes, opened.oddities)

@@ -101,7 +101,7 @@ class ModelWeights:
         )
         handle = engine.start([request], [self.place])
         self._materialise()
-        self._tensors.update(engine.torch_tensors(handle, 0))  # what was loaded before is dropped here
+        self._tensors.update(engine.torch_tensors(handle, 0, self.checkpoint))  # what was loaded before is dropped here
         self._loads.append((handle, 0))
 
     def _load_all_anew(self) -> None:
@@ -146,4 +146,4 @@ class ModelWeights:
     def _materialise(self) -> None:
         if not self._tensors:
             handle, segment = self._loads[0]
-            self._tensors.update(engine.torch_tensors(handle, segment))
+            self._tensors.update(engine.torch_tensors(handle, segment, self.checkpoint))

@@ -1,0 +1,264 @@
+"""Safetensors files read tensor by tensor: what ``safetensors.safe_open`` does.
+
+The surface is that of safetensors 0.8, with 0.9's ``get_tensor_meta``; beside it ``TorchFile`` has ``nbytes`` and
+``oddities``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import _core, devices, engine, errors
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_TORCH_NAMES = ("pt", "torch", "pytorch")
+_BACKENDS = ("mmap", "pread")
+
+
+def check_backend(backend: str) -> str:
+    """Return the backend, if safetensors has one of that name.
+
+    Raises:
+        InvalidArgumentError: it has not.
+        TypeError: it is no string.
+    """
+    if not isinstance(backend, str):
+        raise TypeError(f"argument 'backend': {type(backend).__name__!r} object is not an instance of 'str'")
+    if backend not in _BACKENDS:
+        raise errors.make("InvalidArgumentError", f'backend "{backend}" is invalid', cure='"mmap" or "pread"')
+    return backend
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"argument 'name': {type(name).__name__!r} object is not an instance of 'str'")
+
+
+@dataclass(frozen=True)
+class TensorMeta:
+    """A tensor's entry in the header.
+
+    Attributes:
+        dtype: the format's code, such as ``"F32"``.
+        shape: elements along each axis.
+        data_offsets: ``(begin, end)`` of its bytes, from where the header ends.
+    """
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+class _Source:
+    """Where the tensors of an open file come from; slices keep it when the file is closed.
+
+    With ``"mmap"`` one load has views of a private mapping (and copies of what lies misaligned in it), handed out anew
+    with each call: what is written through one is seen through the next, as in safetensors. With ``"pread"`` each call
+    reads. A tensor that torch cannot represent is no one's concern but that of whoever asks for it.
+    """
+
+    def __init__(self, checkpoint: _core.Checkpoint, device: devices.Device, backend: str) -> None:
+        self.checkpoint, self._device, self._maps = checkpoint, device, backend == "mmap"
+        self._handle: _core.LoadHandle | None = None
+        self._starting = threading.Lock()
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return a tensor on the CPU: an object of its own."""
+        if self._maps:
+            return engine.torch_tensor(self._mapped(), 0, name, self.checkpoint)
+        request = engine.request(self.checkpoint, only={name}, zero_copy=False)
+        (tensors,) = engine.load([request], [None])
+        return tensors[name]
+
+    def bring(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return it where the file's tensors are wanted."""
+        return devices.bring(tensor, self._device)
+
+    def _mapped(self) -> _core.LoadHandle:
+        with self._starting:  # nobody is to see tensors before the bytes of the misaligned ones are there
+            if self._handle is None:
+                handle = engine.start([engine.request(self.checkpoint)])
+                handle.wait()
+                self._handle = handle
+            return self._handle
+
+
+class TensorSlice:
+    """A tensor of an open file that is read where it is indexed, by torch's rules for indexing."""
+
+    def __init__(self, source: _Source, name: str, code: str, shape: tuple[int, ...]) -> None:
+        self._source, self._name, self._code, self._shape = source, name, code, shape
+
+    def get_shape(self) -> list[int]:
+        """Return the shape as the header gives it."""
+        return list(self._shape)
+
+    def get_dtype(self) -> str:
+        """Return the format's code for the dtype, such as ``"F32"``."""
+        return self._code
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        """Return the indexed part, in a storage of its own unless it is the whole.
+
+        Raises:
+            IndexError, TypeError: as torch does for such an index.
+            FormatError: torch cannot represent the tensor.
+        """
+        with errors.caught_as_from("safetensors"):
+            whole = self._source.tensor(self._name)
+            part = whole[index]
+            return self._source.bring(part.clone() if part.numel() != whole.numel() else part)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as safetensors' does."""
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+
+class TorchFile:
+    """An open checkpoint of one file; what ``safe_open(..., framework="pt")`` returns.
+
+    Its errors are also safetensors' ``SafetensorError``, those about files and devices apart.
+    """
+
+    def __init__(
+        self, filename: engine.StrPath, device: str | int | torch.device | None = "cpu", *, backend: str = "mmap"
+    ) -> None:
+        with errors.caught_as_from("safetensors"):
+            check_backend(backend)
+            checkpoint = engine.open_checkpoint(os.fspath(filename))
+            place = devices.checked(device)
+        self._source: _Source | None = _Source(checkpoint, place, backend)
+        self._path = str(filename)
+        self._described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
+
+    def __enter__(self) -> TorchFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file; tensors got from it stay valid."""
+        self._source = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as safetensors' does."""
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object (send the file's name)")
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of all tensors."""
+        return self._open().checkpoint.nbytes
+
+    @property
+    def oddities(self) -> list[str]:
+        """Return what is odd about the file although it could be opened, a sentence each."""
+        return [sentence for _, sentence in self._open().checkpoint.oddities]
+
+    def keys(self) -> list[str]:
+        """Return the tensors' names, sorted."""
+        self._open()
+        return sorted(self._described)
+
+    def offset_keys(self) -> list[str]:
+        """Return the tensors' names in the order of their bytes in the file."""
+        self._open()
+        return list(self._described)
+
+    def metadata(self) -> dict[str, str] | None:
+        """Return the free-form metadata, or None when the file has none."""
+        return self._open().checkpoint.metadata()
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        """Return one tensor, as a new object each time.
+
+        Raises:
+            InvalidArgumentError: the file has no tensor of that name, or is closed.
+            FormatError: torch cannot represent this tensor.
+        """
+        with errors.caught_as_from("safetensors"):
+            source, _, _ = self._describe(name)
+            return source.bring(source.tensor(name))
+
+    def get_tensors(self) -> dict[str, torch.Tensor]:
+        """Return all tensors by name, in the order of their bytes in the file; raises what ``get_tensor`` does."""
+        return {name: self.get_tensor(name) for name in self.offset_keys()}
+
+    def get_slice(self, name: str) -> TensorSlice:
+        """Return a tensor that is read where it is indexed.
+
+        Raises:
+            InvalidArgumentError: the file has no tensor of that name, or is closed.
+        """
+        source, code, shape = self._describe(name)
+        return TensorSlice(source, name, code, shape)
+
+    def get_tensor_meta(self, name: str) -> TensorMeta:
+        """Return a tensor's entry in the header; nothing is read.
+
+        Raises:
+            InvalidArgumentError: the file has no tensor of that name, or is closed.
+        """
+        source, code, shape = self._describe(name)
+        path, begin, end = source.checkpoint.locate(name)
+        places = map(source.checkpoint.locate, self._described)
+        first = min(place[1] for place in places if place[0] == path)  # where the header ends
+        return TensorMeta(code, list(shape), (begin - first, end - first))
+
+    def _open(self) -> _Source:
+        if self._source is None:
+            raise self._wrong("the file is closed")
+        return self._source
+
+    def _describe(self, name: str) -> tuple[_Source, str, tuple[int, ...]]:
+        _check_name(name)
+        source = self._open()
+        if name not in self._described:
+            raise self._wrong("the file has no such tensor", name)
+        return source, *self._described[name]
+
+    def _wrong(self, reason: str, tensor: str = "") -> errors.WarploadError:
+        with errors.caught_as_from("safetensors"):
+            return errors.make("InvalidArgumentError", reason, path=self._path, tensor=tensor)
+
+
+def safe_open(
+    filename: engine.StrPath,
+    framework: str,
+    device: str | int | torch.device | None = "cpu",
+    *,
+    backend: str = "mmap",
+) -> Any:
+    """Open a safetensors file for reading tensor by tensor, with safetensors' own signature.
+
+    Args:
+        filename: the file.
+        framework: ``"pt"`` (or ``"torch"``, ``"pytorch"``) goes through the core; files for every other framework are
+            opened by the safetensors package itself, which is logged.
+        device: where tensors go.
+        backend: ``"mmap"``, whose tensors are views of a private mapping of the file, or ``"pread"``, which reads each
+            into memory of its own.
+
+    Raises:
+        FormatError: the file is not valid; also a ``safetensors.SafetensorError``.
+        IoError: the file is missing or unreadable.
+        InvalidArgumentError: there is no such backend or device; also a ``safetensors.SafetensorError``.
+    """
+    if framework in _TORCH_NAMES:
+        return TorchFile(filename, device, backend=backend)
+    import safetensors
+
+    opened = safetensors.safe_open(filename, framework, device, backend=backend)
+    logger.info("%s is opened by safetensors itself: framework %r is not torch", os.fspath(filename), framework)
+    return opened
