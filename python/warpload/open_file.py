@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Set
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,9 +76,16 @@ class _Source:
         """Return a tensor on the CPU: an object of its own."""
         if self._maps:
             return engine.torch_tensor(self._mapped(), 0, name, self.checkpoint)
-        request = engine.request(self.checkpoint, only={name}, zero_copy=False)
+        return self._read({name})[name]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return all tensors on the CPU, as ``tensor`` does, in the order of their bytes in the file."""
+        return self._read(None) if not self._maps else engine.torch_tensors(self._mapped(), 0, self.checkpoint)
+
+    def _read(self, names: Set[str] | None) -> dict[str, torch.Tensor]:
+        request = engine.request(self.checkpoint, only=names, zero_copy=False)
         (tensors,) = engine.load([request], [None])
-        return tensors[name]
+        return tensors
 
     def bring(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return it where the file's tensors are wanted."""
@@ -193,7 +201,9 @@ class TorchFile:
 
     def get_tensors(self) -> dict[str, torch.Tensor]:
         """Return all tensors by name, in the order of their bytes in the file; raises what ``get_tensor`` does."""
-        return {name: self.get_tensor(name) for name in self.offset_keys()}
+        with errors.caught_as_from("safetensors"):
+            source = self._open()
+            return {name: source.bring(tensor) for name, tensor in source.tensors().items()}
 
     def get_slice(self, name: str) -> TensorSlice:
         """Return a tensor that is read where it is indexed.

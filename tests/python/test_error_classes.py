@@ -51,7 +51,7 @@ FAULTS: dict[str, Fault] = {
     "missing": _missing,
     "directory": _directory,
     "dangling": _dangling,
-    **{name: _content(bad.content) for name, bad in BAD_FILES.items() if not bad.stock_takes_it},
+    **{name: _content(bad.content) for name, bad in BAD_FILES.items() if bad.is_refused_when_opened},
 }
 
 

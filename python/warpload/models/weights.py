@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from .. import _core, devices, engine
 from ..dtypes import FLOATING_POINT
+from ..errors import FormatError
+from .native import NotNativeError
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +90,7 @@ class ModelWeights:
 
         Raises:
             InvalidArgumentError: a cast is not supported; check with ``can_become`` first.
+            NotNativeError: torch cannot represent one of them.
         """
         wrong = {name: code for name, code in wanted.items() if self._planned[name] != code}
         if not wrong:
@@ -101,7 +104,7 @@ class ModelWeights:
         )
         handle = engine.start([request], [self.place])
         self._materialise()
-        self._tensors.update(engine.torch_tensors(handle, 0, self.checkpoint))  # what was loaded before is dropped here
+        self._tensors.update(self._of(handle, 0))  # what was loaded before is dropped here
         self._loads.append((handle, 0))
 
     def _load_all_anew(self) -> None:
@@ -122,7 +125,11 @@ class ModelWeights:
         return code is not None and (own == code or _core.is_cast_supported(own, code))
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors by name; their bytes may still be under way."""
+        """Return all tensors by name; their bytes may still be under way.
+
+        Raises:
+            NotNativeError: torch cannot represent one of them.
+        """
         self._materialise()
         return dict(self._tensors)
 
@@ -146,4 +153,10 @@ class ModelWeights:
     def _materialise(self) -> None:
         if not self._tensors:
             handle, segment = self._loads[0]
-            self._tensors.update(engine.torch_tensors(handle, segment, self.checkpoint))
+            self._tensors.update(self._of(handle, segment))
+
+    def _of(self, handle: _core.LoadHandle, segment: int) -> dict[str, torch.Tensor]:
+        try:
+            return engine.torch_tensors(handle, segment, self.checkpoint)
+        except FormatError as error:  # stock may do without the tensor that torch cannot represent
+            raise NotNativeError(str(error)) from None

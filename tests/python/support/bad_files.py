@@ -34,6 +34,16 @@ class BadFile:
     stock_takes_it: bool = False
     stock_error: type[Exception] = safetensors.SafetensorError
 
+    @property
+    def is_refused_when_opened(self) -> bool:
+        """Whether the safetensors package refuses the file as a whole."""
+        return not self.stock_takes_it and not self.only_torch_refuses
+
+    @property
+    def only_torch_refuses(self) -> bool:
+        """Whether stock refuses the file only when the tensor at fault is asked for, by an error of torch's."""
+        return self.stock_error is not safetensors.SafetensorError
+
 
 def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
