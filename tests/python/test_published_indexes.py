@@ -188,16 +188,19 @@ def test_a_stale_copy_of_another_shape_is_never_seen_by_transformers(
     assert not report.placed_by_stock
 
 
-@pytest.mark.parametrize("change", [odd.unknown_fields, odd.entries_as_arrays, odd.metadata_twice])
-def test_odd_headers_are_told_of_where_stock_places_the_tensors(
-    change: Change, copied: Saved, log: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("kind", "dtype"), [("diffusers", "no dtype"), ("transformers", "float16")])
+@pytest.mark.parametrize("case", [*NATIVE, *LEFT_TO_STOCK])
+def test_odd_files_are_told_of_where_stock_places_the_tensors_for_another_reason(
+    case: str, kind: str, dtype: str, copied: Saved, log: pytest.LogCaptureFixture
 ) -> None:
-    folder = copied("ddpm")
-    named = change(Index(shard(folder / "unet")))
+    folder = copied("stable-diffusion")
+    index = Index(shard(folder / KINDS[kind]))
+    named = {**NATIVE, **LEFT_TO_STOCK}[case](index)
+    dtypes = {KINDS[kind]: dtype, "default": torch.float32}
 
-    report = assert_loads_with_one_warning(folder, "unet", log, named, low_cpu_mem_usage=False)
+    report = assert_loads_with_one_warning(folder, KINDS[kind], log, [str(index.file.parent), *named], dtype=dtypes)
 
-    assert set(report.placed_by_stock) == {"unet"}
+    assert not report.placed_by_stock or "is not a torch.dtype" in report.placed_by_stock[KINDS[kind]]
 
 
 def test_an_odd_header_of_a_single_file_is_told_of(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:

@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from .. import devices, errors, hooks, hub
 from ..dtypes import code_of
-from ..errors import FormatError, WarploadError
+from ..errors import FormatError
 from ..report import LoadReport
 from . import batch as batches
-from . import files, reader
+from . import files, odd, reader
 from .batch import LoadBatch
 from .native import NotNativeError
 
 if TYPE_CHECKING:
     import torch
 
+    from ..errors import WarploadError
     from .weights import ModelWeights
 
 logger = logging.getLogger("warpload")
@@ -78,9 +79,13 @@ class _Call:
         subfolder = kwargs.get("subfolder") or ""
         self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
         self.label = subfolder or cls.__name__
-        self.oddities: list[str] = []  # of its files, to be told once it is loaded
+        self.oddities: list[str] | None = None  # of its files, to be told once it is loaded; None: not looked at
 
     def build(self, batch: LoadBatch) -> Any:
+        raise NotImplementedError
+
+    def weights_file(self, folder: Path) -> Path | None:
+        """Return the file or index that stock takes, or None where it has to look further."""
         raise NotImplementedError
 
     def folder(self) -> Path:
@@ -123,8 +128,9 @@ class _Call:
         return {name: value for name, value in self.kwargs.items() if name not in known}
 
     def claim(
-        self, batch: LoadBatch, folder: Path, path: Path | None, code: str | None, device_map: dict[str, Any] | None
+        self, batch: LoadBatch, folder: Path, code: str | None, device_map: dict[str, Any] | None
     ) -> ModelWeights:
+        path = self.weights_file(folder)
         if path is None:
             raise NotNativeError(_why_none(folder))
         if not os.path.isdir(self.source) and not files.shards_are_there(path):
@@ -132,15 +138,23 @@ class _Call:
         try:
             weights = batch.claim(self.label, path, code, devices.arena_device((device_map or {}).get("")))
         except FormatError as fault:
-            if not files.stock_may_take(fault, path):
+            if not odd.stock_may_take(fault, path):
                 raise
+            self.oddities = [str(fault)]
             raise NotNativeError(str(fault), fault=fault) from None
-        self.oddities = [text for kind, each in weights.oddities.items() if kind != "path" for text in each]
+        self.oddities = odd.told(weights)
         left = [text for kind, (text, *_) in weights.oddities.items() if kind in self._LEFT_TO_STOCK]
         if left:
             batch.forget(weights)
             raise NotNativeError(left[0])
         return weights
+
+    def look(self) -> list[str]:
+        """Return what is odd about the index of a model that stock has put together by itself."""
+        try:
+            return odd.told_of_index(self.weights_file(self.folder()))
+        except NotNativeError:
+            return []
 
 
 class _DiffusersCall(_Call):
@@ -169,6 +183,9 @@ class _DiffusersCall(_Call):
         }
     )
 
+    def weights_file(self, folder: Path) -> Path | None:
+        return files.find_diffusers_weights(folder, self.kwargs.get("variant"))
+
     def build(self, batch: LoadBatch) -> Any:
         from . import diffusers_model
 
@@ -181,8 +198,7 @@ class _DiffusersCall(_Call):
         dtype, folder = self.dtype(), self.folder()
         if files.read_config(folder).get("quantization_config") is not None:
             raise NotNativeError("quantised checkpoint", readable=False)
-        path = files.find_diffusers_weights(folder, self.kwargs.get("variant"))
-        weights = self.claim(batch, folder, path, "F32" if dtype is None else code_of(dtype), device_map)
+        weights = self.claim(batch, folder, "F32" if dtype is None else code_of(dtype), device_map)
         with _forgotten_if_refused(batch, weights):
             model = diffusers_model.build(self.cls, folder, dtype, self.others(self._KNOWN), weights)
         model.register_to_config(_name_or_path=self.source)
@@ -220,6 +236,9 @@ class _TransformersCall(_Call):
         }
     )
 
+    def weights_file(self, folder: Path) -> Path | None:
+        return files.find_transformers_weights(folder, self.kwargs.get("variant"))
+
     def build(self, batch: LoadBatch) -> Any:
         from transformers import PretrainedConfig
 
@@ -237,9 +256,8 @@ class _TransformersCall(_Call):
         if self.cls.config_class is None:
             raise NotNativeError(f"{self.cls.__name__} has no configuration class")
         dtype, folder = self.dtype(), self.folder()
-        path = files.find_transformers_weights(folder, self.kwargs.get("variant"))
         code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
-        weights = self.claim(batch, folder, path, code, device_map)
+        weights = self.claim(batch, folder, code, device_map)
         settings = {"config": config, "device_map": device_map}
         with _forgotten_if_refused(batch, weights):
             model = transformers_model.build(self.cls, folder, str(self.source), dtype, settings, weights)
@@ -330,13 +348,14 @@ def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: Not
     """Let stock put the model together; the core reads its files where it can."""
     with reader.reading() as seen, contextlib.nullcontext() if reason.readable else reader.paused():
         model = _ask_stock(call, stock, reason.fault)
-    odd = reason.fault is not None or bool(call.oddities or seen.oddities)
+    if call.oddities is None:
+        call.oddities = call.look()
     said = "; ".join(dict.fromkeys([str(reason), *call.oddities, *seen.oddities]))
     if seen.files and call.label not in report.components:
         report.components[call.label] = "native"
         report.placed_by_stock[call.label] = str(reason)
         report.bytes += seen.bytes
-        level = logging.WARNING if odd else logging.INFO
+        level = logging.WARNING if call.oddities or seen.oddities else logging.INFO
         logger.log(level, "%s of %s is read by the core and placed by stock: %s", call.label, report.source, said)
     elif not seen.files:
         report.components[call.label] = f"stock: {reason}"
