@@ -12,7 +12,8 @@ namespace warpload {
 
 // Copy-on-write view of a file: tensors that point into it may be written, the file never changes. Nothing is read
 // before it is touched. If another process truncates the file, touching a page past its new end raises SIGBUS, as it
-// does for every mapping of every library; the loader itself therefore never reads through one.
+// does for every mapping of every library; the loader itself therefore never reads through one. (A file that is gone
+// and has no descriptor left is copied: see File.)
 //
 // Ownership: shared by all tensors that point into it; unmapped with the last of them. Threads: immutable.
 class MappedFile {

@@ -29,6 +29,21 @@ std::byte* allocate_buffer() {
 
 }  // namespace
 
+const OpenFiles::Lease& RangeReader::lease_of(const File& file) {
+  if (leased_ == &file && lease_) return lease_;
+  leased_ = nullptr;
+  lease_.reset();  // first, so that it does not count
+  lease_ = file.lease();
+  leased_ = &file;
+  return lease_;
+}
+
+// Null where the file system does not take direct reads.
+const DirectFile* RangeReader::direct_of(const File& file) {
+  const OpenFiles::Lease& lease = lease_of(file);
+  return lease && lease->direct().possible() ? &lease->direct() : nullptr;
+}
+
 void RangeReader::Free::operator()(std::byte* memory) const noexcept { std::free(memory); }
 
 std::span<const std::byte> RangeReader::view(const File& file, ByteRange range, std::uint64_t lookahead_end) {
@@ -56,12 +71,12 @@ std::optional<std::size_t> RangeReader::read_straight(const File& file, ByteRang
     hot_ = {&file, range};  // view() need not ask again
     return std::nullopt;
   }
-  const DirectFile& direct = file.direct();
-  if (!direct.possible()) return std::nullopt;
-  const std::uint64_t begin = range.begin / direct.block() * direct.block();
-  const std::uint64_t size = (range.end - begin + direct.block() - 1) / direct.block() * direct.block();
+  const DirectFile* direct = direct_of(file);
+  if (direct == nullptr) return std::nullopt;
+  const std::uint64_t begin = range.begin / direct->block() * direct->block();
+  const std::uint64_t size = (range.end - begin + direct->block() - 1) / direct->block() * direct->block();
   if (size > memory.size()) return std::nullopt;
-  const std::size_t valid = direct.read(begin, memory.first(static_cast<std::size_t>(size)));
+  const std::size_t valid = direct->read(begin, memory.first(static_cast<std::size_t>(size)));
   if (begin + valid < range.end) return std::nullopt;  // the plain read says what is wrong
   ++counts_.straight_reads;
   return static_cast<std::size_t>(range.begin - begin);
@@ -75,12 +90,17 @@ void RangeReader::read(const ByteSource& source, const File* file, ByteRange ran
       return;
     }
   }
-  read_plainly(source, range, destination);
+  read_plainly(source, file, range, destination);
 }
 
-void RangeReader::read_plainly(const ByteSource& source, ByteRange range, std::span<std::byte> destination) {
+void RangeReader::read_plainly(const ByteSource& source, const File* file, ByteRange range,
+                               std::span<std::byte> destination) {
   ++counts_.plain_reads;
-  source.read_exact(range.begin, destination);
+  if (file != nullptr) {
+    file->read_exact(lease_of(*file), range.begin, destination);
+  } else {
+    source.read_exact(range.begin, destination);
+  }
 }
 
 bool RangeReader::is_hot(const File& file, ByteRange window) const {
@@ -100,12 +120,12 @@ void RangeReader::fill(const File& file, ByteRange window) {
 
 // False where the file system does not take direct reads.
 bool RangeReader::fill_directly(const File& file, ByteRange window) {
-  const DirectFile& direct = file.direct();
-  if (!direct.possible()) return false;
-  const std::uint64_t begin = window.begin / direct.block() * direct.block();
-  const std::uint64_t end = (window.end + direct.block() - 1) / direct.block() * direct.block();
-  const std::size_t valid = direct.read(begin, {buffer_.get(), static_cast<std::size_t>(end - begin)});
-  if (!direct.possible()) return false;
+  const DirectFile* direct = direct_of(file);
+  if (direct == nullptr) return false;
+  const std::uint64_t begin = window.begin / direct->block() * direct->block();
+  const std::uint64_t end = (window.end + direct->block() - 1) / direct->block() * direct->block();
+  const std::size_t valid = direct->read(begin, {buffer_.get(), static_cast<std::size_t>(end - begin)});
+  if (!direct->possible()) return false;
   ++counts_.direct_windows;
   buffer_begin_ = begin;
   window_ = {&file, {window.begin, std::clamp(begin + valid, window.begin, window.end)}};
@@ -114,7 +134,7 @@ bool RangeReader::fill_directly(const File& file, ByteRange window) {
 
 void RangeReader::fill_through_cache(const File& file, ByteRange window) {
   try {
-    file.read_exact(window.begin, {buffer_.get(), static_cast<std::size_t>(window.size())});
+    file.read_exact(lease_of(file), window.begin, {buffer_.get(), static_cast<std::size_t>(window.size())});
   } catch (const IoError&) {
     return;  // what is wrong may lie beyond the range that was asked for; its own read will tell
   }

@@ -27,7 +27,8 @@ struct ReadCounts {
 //
 // Errors are those of ByteSource::read_exact for the range that was asked for, whatever the way and the window.
 //
-// Ownership: the sources must outlive the reader. Threads: one worker at a time.
+// Ownership: the sources must outlive the reader, which holds the last file that it read from open. Threads: one worker
+// at a time.
 class RangeReader {
  public:
   // The most that is read ahead at once. Measured loads of 1 to 8 MiB do not differ by more than they vary.
@@ -50,7 +51,7 @@ class RangeReader {
             std::uint64_t lookahead_end);
 
   // As read(), but never by way of the buffer; for a range that view() has declined.
-  void read_plainly(const ByteSource& source, ByteRange range, std::span<std::byte> destination);
+  void read_plainly(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination);
 
   [[nodiscard]] const ReadCounts& counts() const noexcept { return counts_; }
 
@@ -67,12 +68,16 @@ class RangeReader {
     }
   };
 
+  [[nodiscard]] const OpenFiles::Lease& lease_of(const File& file);
+  [[nodiscard]] const DirectFile* direct_of(const File& file);
   [[nodiscard]] bool is_hot(const File& file, ByteRange window) const;
   void fill(const File& file, ByteRange window);
   [[nodiscard]] bool fill_directly(const File& file, ByteRange window);
   void fill_through_cache(const File& file, ByteRange window);
 
   DirectIo mode_;
+  const File* leased_ = nullptr;             // of which lease_ is
+  OpenFiles::Lease lease_;                   // of the last file, so that it stays open from one range to the next
   std::unique_ptr<std::byte, Free> buffer_;  // allocated when something is cold
   Span window_;                              // what the buffer holds
   std::uint64_t buffer_begin_ = 0;           // offset in the file of the buffer's first byte

@@ -9,13 +9,23 @@
 namespace warpload {
 
 Residency::~Residency() {
-  if (begin_ != nullptr) ::munmap(begin_, static_cast<std::size_t>(size_));
+  if (const auto mapped = bytes(); !mapped.empty()) ::munmap(begin_.load(std::memory_order_relaxed), mapped.size());
 }
 
-void Residency::map() const noexcept {
-  if (size_ == 0) return;
-  void* address = ::mmap(nullptr, static_cast<std::size_t>(size_), PROT_READ, MAP_SHARED, descriptor_, 0);
-  if (address != MAP_FAILED) begin_ = static_cast<std::byte*>(address);
+// Without a lock, which a child after fork might find taken: of two threads that map at once, one unmaps again.
+void Residency::map(int descriptor) const noexcept {
+  if (tried()) return;
+  const auto size = static_cast<std::size_t>(size_);
+  void* address = size == 0 ? MAP_FAILED : ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
+  std::byte* none = nullptr;
+  const bool first = begin_.compare_exchange_strong(none, static_cast<std::byte*>(address), std::memory_order_acq_rel);
+  if (!first && address != MAP_FAILED) ::munmap(address, size);
+}
+
+std::span<const std::byte> Residency::bytes() const noexcept {
+  const std::byte* begin = begin_.load(std::memory_order_acquire);
+  if (begin == nullptr || begin == MAP_FAILED) return {};
+  return {begin, static_cast<std::size_t>(size_)};
 }
 
 PageCount Residency::count(ByteRange range) const {
@@ -26,12 +36,12 @@ PageCount Residency::count(ByteRange range) const {
   const std::uint64_t last = (range.end - 1) / page_bytes + 1;
   PageCount pages{.resident = 0, .total = last - first};
 
-  std::call_once(mapped_, [this] { map(); });
+  std::byte* const begin = bytes().empty() ? nullptr : begin_.load(std::memory_order_relaxed);
   std::array<unsigned char, 1024> states;
   for (std::uint64_t page = first; page < last; page += states.size()) {
     const std::uint64_t asked = std::min<std::uint64_t>(last - page, states.size());
     const auto bytes = static_cast<std::size_t>(asked * page_bytes);
-    if (begin_ == nullptr || ::mincore(begin_ + page * page_bytes, bytes, states.data()) != 0) {
+    if (begin == nullptr || ::mincore(begin + page * page_bytes, bytes, states.data()) != 0) {
       pages.resident += asked;
       continue;
     }

@@ -97,23 +97,24 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
                       std::byte* destination) {
   const ReadRun& run = plan.runs[run_index];
   const ByteSource& source = checkpoint.source(run.shard);
+  const File* const file = checkpoint.file(run.shard);
   const std::span<const Piece> pieces = std::span(plan.pieces).subspan(run.first_piece, run.piece_count);
   std::span<const std::byte> bytes;
   try {
-    if (const File* file = checkpoint.file(run.shard); file != nullptr) {
+    if (file != nullptr) {
       bytes = reader_.view(*file, run.source, find_lookahead_end(plan, batch, run_index));
     }
     if (bytes.empty() && may_be_read_apart(pieces, run)) {
       for (const Piece& piece : pieces) {
         const std::uint64_t begin = run.source.begin + piece.source_offset;
-        reader_.read_plainly(source, {begin, begin + piece.count},
+        reader_.read_plainly(source, file, {begin, begin + piece.count},
                              {destination + piece.destination_offset, piece.count});
       }
       return;
     }
     if (bytes.empty()) {
       const auto buffer = std::span(buffer_).first(run.source.size());
-      reader_.read_plainly(source, run.source, buffer);
+      reader_.read_plainly(source, file, run.source, buffer);
       bytes = buffer;
     }
   } catch (const IoError& error) {

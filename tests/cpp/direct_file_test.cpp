@@ -45,7 +45,8 @@ class DirectFileTest : public ::testing::Test {
 TEST_F(DirectFileTest, BlocksAreReadWhereTheFileSystemTakesDirectReads) {
   const std::string content = pattern_bytes(10 * kBlock + 5000);
   const auto file = File::open(directory_.write("data", content));
-  const DirectFile& direct = file->direct();
+  const OpenFiles::Lease lease = file->lease();
+  const DirectFile& direct = lease->direct();
   if (direct.possible()) {
     EXPECT_EQ(kBlock % direct.block(), 0U);
     EXPECT_EQ(read(direct, 0, 4 * kBlock), content.substr(0, 4 * kBlock));
@@ -61,10 +62,10 @@ TEST_F(DirectFileTest, TheLastBlockIsAsLongAsTheFile) {
     const std::string content = pattern_bytes(size);
     const auto path = directory_.write("data" + std::to_string(size), content);
     const auto file = File::open(path, {.open = open_plainly});
-    EXPECT_EQ(read(file->direct(), 0, 4 * kBlock), content);
-    EXPECT_EQ(read(file->direct(), 4 * kBlock, kBlock), "");
-    if (File::open(path)->direct().possible()) {
-      EXPECT_EQ(read(File::open(path)->direct(), 0, 4 * kBlock), content);
+    EXPECT_EQ(read(file->lease()->direct(), 0, 4 * kBlock), content);
+    EXPECT_EQ(read(file->lease()->direct(), 4 * kBlock, kBlock), "");
+    if (File::open(path)->lease()->direct().possible()) {
+      EXPECT_EQ(read(File::open(path)->lease()->direct(), 0, 4 * kBlock), content);
     }
   }
 }
@@ -81,7 +82,7 @@ TEST_F(DirectFileTest, NothingIsOpenedBeforeItIsNeededAndThenOnce) {
   EXPECT_EQ(opened, 0);
   std::vector<std::thread> threads;
   for (int index = 0; index < 4; ++index) {
-    threads.emplace_back([&] { EXPECT_EQ(read(file->direct(), 0, kBlock), pattern_bytes(kBlock)); });
+    threads.emplace_back([&] { EXPECT_EQ(read(file->lease()->direct(), 0, kBlock), pattern_bytes(kBlock)); });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(opened, 1);
@@ -94,9 +95,9 @@ TEST_F(DirectFileTest, ARefusedOpenIsNotTriedAgain) {
                                  errno = EINVAL;
                                  return -1;
                                }});
-  EXPECT_FALSE(file->direct().possible());
-  EXPECT_EQ(read(file->direct(), 0, kBlock), "");
-  EXPECT_FALSE(file->direct().possible());
+  EXPECT_FALSE(file->lease()->direct().possible());
+  EXPECT_EQ(read(file->lease()->direct(), 0, kBlock), "");
+  EXPECT_FALSE(file->lease()->direct().possible());
   EXPECT_EQ(opened, 1);
 }
 
@@ -108,10 +109,10 @@ TEST_F(DirectFileTest, ARefusedReadIsNotTriedAgain) {
                                   errno = EINVAL;
                                   return -1;
                                 }});
-  EXPECT_TRUE(file->direct().possible());
-  EXPECT_EQ(read(file->direct(), 0, kBlock), "");
-  EXPECT_FALSE(file->direct().possible());
-  EXPECT_EQ(read(file->direct(), 0, kBlock), "");
+  EXPECT_TRUE(file->lease()->direct().possible());
+  EXPECT_EQ(read(file->lease()->direct(), 0, kBlock), "");
+  EXPECT_FALSE(file->lease()->direct().possible());
+  EXPECT_EQ(read(file->lease()->direct(), 0, kBlock), "");
   EXPECT_EQ(reads, 1);
 }
 
@@ -122,8 +123,8 @@ TEST_F(DirectFileTest, AnErrorOfTheDiskEndsTheReadButRefusesNothing) {
                     errno = EIO;
                     return offset == 0 ? ::pread(descriptor, memory, kBlock, offset) : ssize_t{-1};
                   }});
-  EXPECT_EQ(read(file->direct(), 0, 4 * kBlock), pattern_bytes(4 * kBlock).substr(0, kBlock));
-  EXPECT_TRUE(file->direct().possible());
+  EXPECT_EQ(read(file->lease()->direct(), 0, 4 * kBlock), pattern_bytes(4 * kBlock).substr(0, kBlock));
+  EXPECT_TRUE(file->lease()->direct().possible());
 }
 
 TEST_F(DirectFileTest, InterruptedAndShortReadsGoOn) {
@@ -138,7 +139,7 @@ TEST_F(DirectFileTest, InterruptedAndShortReadsGoOn) {
          }
          return ::pread(descriptor, memory, std::min(size, kBlock), offset);
        }});
-  EXPECT_EQ(read(file->direct(), 0, 8 * kBlock), content);
+  EXPECT_EQ(read(file->lease()->direct(), 0, 8 * kBlock), content);
   EXPECT_EQ(calls, 10);
 }
 
@@ -148,9 +149,9 @@ TEST_F(DirectFileTest, AFileThatShrankGivesWhatIsLeft) {
   const auto injected = File::open(path, {.open = open_plainly});
   const auto real = File::open(path);
   std::filesystem::resize_file(path, kBlock + 100);
-  EXPECT_EQ(read(injected->direct(), 0, 4 * kBlock), content.substr(0, kBlock + 100));
-  if (real->direct().possible()) {
-    EXPECT_EQ(read(real->direct(), 0, 4 * kBlock), content.substr(0, kBlock + 100));
+  EXPECT_EQ(read(injected->lease()->direct(), 0, 4 * kBlock), content.substr(0, kBlock + 100));
+  if (real->lease()->direct().possible()) {
+    EXPECT_EQ(read(real->lease()->direct(), 0, 4 * kBlock), content.substr(0, kBlock + 100));
   }
 }
 
@@ -158,14 +159,14 @@ TEST_F(DirectFileTest, AFileThatGrewGivesWhatItHadWhenOpened) {
   const auto path = directory_.write("data", pattern_bytes(100));
   const auto file = File::open(path, {.open = open_plainly});
   std::filesystem::resize_file(path, 4 * kBlock);
-  EXPECT_EQ(read(file->direct(), 0, kBlock), pattern_bytes(100));
+  EXPECT_EQ(read(file->lease()->direct(), 0, kBlock), pattern_bytes(100));
 }
 
 TEST_F(DirectFileTest, AFileReplacedByRenameIsReadAsOpened) {
   const auto path = directory_.write("data", "old content");
   const auto file = File::open(path, {.open = open_plainly});
   std::filesystem::rename(directory_.write("new", "new"), path);
-  EXPECT_EQ(read(file->direct(), 0, kBlock), "old content");
+  EXPECT_EQ(read(file->lease()->direct(), 0, kBlock), "old content");
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ TEST_F(FileTest, AFailingReadKeepsErrno) {
   // The descriptor is swapped for one of a directory: pread() on that fails with EISDIR.
   const int folder = ::open(directory_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   ASSERT_GE(folder, 0);
-  ASSERT_GE(::dup2(folder, file->descriptor()), 0);
+  ASSERT_GE(::dup2(folder, file->lease()->descriptor()), 0);
   ::close(folder);
   const auto error = catch_error<IoError>([&] { read(*file, 10, 20); });
   EXPECT_EQ(error.system_error(), EISDIR);
@@ -217,14 +217,14 @@ TEST_F(FileTest, APathWithANulByteNeverOpensItsFirstPart) {
 
 TEST_F(FileTest, TheDescriptorBlocksAndIsNotInherited) {
   const auto file = File::open(directory_.write("data", "x"));
-  EXPECT_EQ(::fcntl(file->descriptor(), F_GETFL) & O_NONBLOCK, 0);
-  EXPECT_EQ(::fcntl(file->descriptor(), F_GETFL) & O_ACCMODE, O_RDONLY);
-  EXPECT_NE(::fcntl(file->descriptor(), F_GETFD) & FD_CLOEXEC, 0);
+  EXPECT_EQ(::fcntl(file->lease()->descriptor(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_EQ(::fcntl(file->lease()->descriptor(), F_GETFL) & O_ACCMODE, O_RDONLY);
+  EXPECT_NE(::fcntl(file->lease()->descriptor(), F_GETFD) & FD_CLOEXEC, 0);
 }
 
 TEST_F(FileTest, TheDescriptorIsClosedWithTheLastOwner) {
   auto file = File::open(directory_.write("data", "x"));
-  const int descriptor = file->descriptor();
+  const int descriptor = file->lease()->descriptor();
   auto second = file;
   file.reset();
   EXPECT_GE(::fcntl(descriptor, F_GETFD), 0);

@@ -95,7 +95,7 @@ TEST_F(MappedFileTest, AMappingThatIsNotGrantedKeepsErrno) {
   const auto other = directory_.write("other", pattern_bytes(100));
   const int descriptor = ::open(other.c_str(), O_WRONLY | O_CLOEXEC);
   ASSERT_GE(descriptor, 0);
-  ASSERT_GE(::dup2(descriptor, file->descriptor()), 0);
+  ASSERT_GE(::dup2(descriptor, file->lease()->descriptor()), 0);
   ::close(descriptor);
   const auto error = catch_error<IoError>([&] { (void)MappedFile::map(*file); });
   EXPECT_EQ(error.system_error(), EACCES);

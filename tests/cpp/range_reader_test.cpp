@@ -130,7 +130,7 @@ TEST_F(RangeReaderTest, NothingIsReadBeyondTheLookaheadButToFillABlock) {
   RangeReader reader(DirectIo::kAlways);
   read(reader, *file, {100, 200}, 300);
   read(reader, *file, {65'536, 65'540}, 131'072);
-  const std::uint64_t block = file->direct().block();
+  const std::uint64_t block = file->lease()->direct().block();
   EXPECT_EQ(ends, (std::vector<std::uint64_t>{block, 131'072}));
 }
 
@@ -174,7 +174,7 @@ TEST_F(RangeReaderTest, AWindowThatIsHalfHotIsReadPlainlyAndOneThatIsLessIsNot) 
 TEST_F(RangeReaderTest, DirectReadsLeaveThePageCacheAsItWas) {
   const auto path = directory_.write("data", pattern_bytes(kWindow));
   const auto file = File::open(path);
-  if (evict(path) && file->direct().possible()) {
+  if (evict(path) && file->lease()->direct().possible()) {
     RangeReader reader(DirectIo::kAuto);
     EXPECT_TRUE(read_in_runs(reader, *file, kRun) == pattern_bytes(kWindow));
     EXPECT_EQ(reader.counts().direct_windows, 1U);

@@ -79,7 +79,9 @@ TEST_F(ResidencyTest, AFileThatCannotBeMappedCountsAsResident) {
   const UniqueFd write_only(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   ASSERT_TRUE(write_only);
   static_cast<void>(evict(path));
-  const PageCount pages = Residency(write_only.get(), 5 * kPage).count({0, 5 * kPage});
+  const Residency residency(5 * kPage);
+  residency.map(write_only.get());
+  const PageCount pages = residency.count({0, 5 * kPage});
   EXPECT_EQ(pages.resident, 5U);
   EXPECT_EQ(pages.total, 5U);
 }

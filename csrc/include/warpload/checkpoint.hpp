@@ -82,8 +82,9 @@ struct Oddity {
 /// All headers of a checkpoint. Opening checks every rule of the format in every shard before anything is allocated for
 /// tensors; tensor data is not touched.
 ///
-/// Ownership: shared and immutable; holds the shards' files open. Tensors that were loaded do not need it any more.
-/// Threads: every member may be called from any thread.
+/// Ownership: shared and immutable; keeps what the shards hold, but not a descriptor for each: a process has a few of
+/// all its checkpoints' shards open, those that were used last, and opens others again by their paths. Tensors that
+/// were loaded do not need it any more. Threads: every member may be called from any thread.
 class WARPLOAD_API Checkpoint {
  public:
   /// How a checkpoint is held.
