@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 
 class NotNativeError(Exception):
@@ -10,15 +11,19 @@ class NotNativeError(Exception):
 
     Attributes:
         readable: whether stock's own code may still read the files through the core.
+        built: a model without weights that stock is to go on with (``construction.Built``), or None.
     """
 
     def __init__(self, reason: str, *, readable: bool = True) -> None:
         super().__init__(reason)
         self.readable = readable
+        self.built: Any = None
 
     def bare(self) -> NotNativeError:
         """Return the same without the frames that it came through: they may hold tensors in a device's memory."""
-        return NotNativeError(str(self), readable=self.readable)
+        same = NotNativeError(str(self), readable=self.readable)
+        same.built = self.built
+        return same
 
 
 # accelerate patches ``torch.nn.Module.register_parameter`` for the whole process while it builds on meta: two threads
