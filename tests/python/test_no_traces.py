@@ -1,4 +1,4 @@
-"""A load leaves behind what stock's leaves: the same draws, log records and warnings, each once; nothing is built twice."""
+"""A load leaves behind what stock's leaves: the same draws, log records and warnings; nothing is built twice."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def speak(cls: Any) -> None:
     cls.built += 1
     torch.randn(3, device="cpu")
     random.random()
-    numpy.random.rand()  # noqa: NPY002
+    numpy.random.rand()
     warnings.warn("each time or once", UserWarning, stacklevel=1)
     logger = transformers.utils.logging.get_logger("transformers.models.clip.modeling_clip")
     logger.warning("said each time")

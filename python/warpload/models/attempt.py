@@ -167,9 +167,8 @@ class _Warning(_Call):
         text = str(message)
         keys = [(text, category), (text, category, 0), (text, category, lineno)]
         registries = [getattr(warnings, "onceregistry", {})]
-        for module in list(sys.modules.values()):
-            if getattr(module, "__file__", None) == filename:
-                registries.append(getattr(module, "__dict__", {}).get("__warningregistry__") or {})
+        modules = [each for each in list(sys.modules.values()) if getattr(each, "__file__", None) == filename]
+        registries += [vars(module).get("__warningregistry__") or {} for module in modules]
         for registry in registries:
             for key in keys:
                 registry.pop(key, None)

@@ -47,18 +47,18 @@ def traces_of(call: Callable[[], Any], action: Any = "default") -> Traces:
     found = Traces()
     default_dtype = torch.get_default_dtype()
     random.seed(5)
-    numpy.random.seed(5)  # noqa: NPY002 - the generator that libraries share
+    numpy.random.seed(5)
     torch.manual_seed(5)
     with _said_anew(found, action):
         try:
             found.result = call()
-        except Exception as error:  # noqa: BLE001 - whatever stock raises
+        except Exception as error:
             found.error = f"{type(error).__name__}: {error}"
     # Stock's diffusers leaves another one behind where a class cannot be built.
     found.leaves_default_dtype = torch.get_default_dtype() == default_dtype
     torch.set_default_dtype(default_dtype)
     # What is drawn next, rather than the states, so that a failure shows numbers.
-    found.generators = [torch.randn(2).tolist(), random.random(), float(numpy.random.rand())]  # noqa: NPY002
+    found.generators = [torch.randn(2).tolist(), random.random(), float(numpy.random.rand())]
     return found
 
 
