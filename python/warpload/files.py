@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, engine
+from . import _core, devices, engine, modes
 from .dtypes import code_of
 from .errors import InvalidArgumentError
 from .options import LoadOptions
@@ -59,6 +59,8 @@ def load_file(
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
         DeviceError: the GPU's driver reported an error.
     """
+    if isinstance(filename, str | os.PathLike) and (mode := modes.interposed()) is not None:
+        return _load_by_safetensors(filename, device, dtype, mode)
     checkpoint = engine.open_checkpoint(filename)
     code = None if dtype is None else _code(dtype)
     with options or contextlib.nullcontext():
@@ -68,6 +70,17 @@ def load_file(
     if place is not None or _is_cpu(device):
         return tensors
     return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _load_by_safetensors(filename: engine.StrPath, device: Any, dtype: torch.dtype | None, mode: str) -> dict[str, Any]:
+    from safetensors.torch import load_file as load
+
+    logger.warning("%s is loaded by safetensors itself: torch's operations are seen by %s", os.fspath(filename), mode)
+    loaded: dict[str, torch.Tensor] = load(filename, device)
+    return {
+        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        for name, tensor in loaded.items()
+    }
 
 
 def _code(dtype: torch.dtype) -> str:
@@ -92,9 +105,11 @@ class TensorSlice:
         return self._code
 
     def __getitem__(self, index: Any) -> torch.Tensor:
-        """Return the indexed part, in a storage of its own."""
+        """Return the indexed part, in a storage of its own; where torch has a default device, there."""
         part = self._tensor[index]
-        return part.clone() if part.numel() != self._tensor.numel() else part
+        part = part.clone() if part.numel() != self._tensor.numel() else part
+        device = modes.default_device()
+        return part if device is None else part.to(device)
 
 
 class TorchFile:
@@ -196,9 +211,13 @@ def safe_open(
         FormatError: the file is not valid.
         IoError: the file is missing or unreadable.
     """
-    if framework in ("pt", "torch", "pytorch"):
+    if framework not in ("pt", "torch", "pytorch"):
+        reason = f"framework {framework!r} is not torch"
+    elif (mode := modes.interposed()) is not None:
+        reason = f"torch's operations are seen by {mode}"
+    else:
         return TorchFile(filename, device)
     import safetensors
 
-    logger.info("%s is opened by safetensors itself: framework %r is not torch", os.fspath(filename), framework)
+    logger.info("%s is opened by safetensors itself: %s", os.fspath(filename), reason)
     return safetensors.safe_open(filename, framework, device, **options)

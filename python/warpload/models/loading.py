@@ -309,8 +309,8 @@ def _load_in(batch: LoadBatch, call: _Call) -> Any:
         call.kwargs["device_map"] = batch.device_maps[call.label]
     refused: NotNativeError | None = None
     try:
+        _check_modes()
         with batch.report.stage("build"), attempts.attempt() as attempt:
-            _check_modes()
             model = call.build(batch, attempt)
     except NotNativeError as error:
         refused = error.bare()

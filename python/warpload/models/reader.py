@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from .. import hooks
+from .. import hooks, modes
 from ..errors import WarploadError
 
 
@@ -62,7 +62,7 @@ def _count(nbytes: int) -> None:
 
 
 def _serves() -> bool:
-    return hooks.active() and not _paused.get()
+    return hooks.active() and not _paused.get() and modes.interposed() is None
 
 
 def _is_safetensors_on_cpu(file: Any, device: Any) -> bool:
