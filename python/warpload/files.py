@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
-from . import _core, devices, engine, errors
+from . import _core, devices, engine, errors, modes
 from .dtypes import FLOATING_POINT, as_dtype, code_of
 from .open_file import TensorSlice, TorchFile, check_backend, safe_open
 from .options import LoadOptions
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger("warpload")
 
 __all__ = ["TensorSlice", "TorchFile", "load_file", "safe_open"]
 
@@ -63,9 +67,24 @@ def load_file(
     """
     with errors.caught_as_from("safetensors"), options or contextlib.nullcontext():
         copies = check_backend(backend) == "pread" or disable_mmap
+        if isinstance(filename, str | os.PathLike) and (mode := modes.interposed()) is not None:
+            return _load_by_safetensors(filename, device, as_dtype(dtype), mode)
         checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch
         engine.tell_of_a_wrong_index(checkpoint)
         return load_checkpoint(checkpoint, device, dtype, copies=copies)
+
+
+def _load_by_safetensors(
+    filename: engine.StrPath, device: str | int | torch.device | None, dtype: torch.dtype | None, mode: str
+) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file as load
+
+    logger.warning("%s is loaded by safetensors itself: torch's operations are seen by %s", os.fspath(filename), mode)
+    loaded: dict[str, torch.Tensor] = load(filename, "cpu" if device is None else device)
+    return {
+        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        for name, tensor in loaded.items()
+    }
 
 
 def load_checkpoint(

@@ -47,7 +47,11 @@ class Target:
 _READ = Target("", "load_state_dict", "models.reader:load_state_dict")
 
 _TARGETS: dict[str, tuple[Target, ...]] = {
-    "diffusers.configuration_utils": (Target("ConfigMixin", "load_config", "pipelines.snapshot:load_config"),),
+    "accelerate.big_modeling": (Target("", "init_on_device", "models.construction:init_on_device"),),
+    "diffusers.configuration_utils": (
+        Target("ConfigMixin", "from_config", "models.construction:from_config"),
+        Target("ConfigMixin", "load_config", "pipelines.snapshot:load_config"),
+    ),
     "diffusers.loaders.single_file": (
         Target("FromSingleFileMixin", "from_single_file", "models.single_file:from_single_file"),
     ),
@@ -62,6 +66,8 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
     ),
     "diffusers.models.modeling_utils": (
         _READ,
+        Target("", "no_init_weights", "models.construction:begins"),
+        Target("ModelMixin", "_set_default_torch_dtype", "models.construction:begins"),
         Target("ModelMixin", "from_pretrained", "models.loading:diffusers_from_pretrained"),
     ),
     "diffusers.pipelines.auto_pipeline": tuple(
@@ -77,6 +83,7 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
         Target("", "safe_open", "models.reader:safe_open"),
         Target("", "caching_allocator_warmup", "models.warmup:caching_allocator_warmup"),
         Target("PreTrainedModel", "from_pretrained", "models.loading:transformers_from_pretrained"),
+        Target("PreTrainedModel", "get_init_context", "models.construction:begins"),
     ),
 }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import _core, devices, engine, errors
+from . import _core, devices, engine, errors, modes
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ class TensorSlice:
         return self._code
 
     def __getitem__(self, index: Any) -> torch.Tensor:
-        """Return the indexed part, in a storage of its own unless it is the whole.
+        """Return the indexed part, in a storage of its own unless it is the whole; on torch's default device if any.
 
         Raises:
             IndexError, TypeError: as torch does for such an index.
@@ -124,7 +124,9 @@ class TensorSlice:
         with errors.caught_as_from("safetensors"):
             whole = self._source.tensor(self._name)
             part = whole[index]
-            return self._source.bring(part.clone() if part.numel() != whole.numel() else part)
+            part = part.clone() if part.numel() != whole.numel() else part
+            device = modes.default_device()
+            return self._source.bring(part) if device is None else part.to(device)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied, as safetensors' does."""
@@ -265,10 +267,14 @@ def safe_open(
         IoError: the file is missing or unreadable.
         InvalidArgumentError: there is no such backend or device; also a ``safetensors.SafetensorError``.
     """
-    if framework in _TORCH_NAMES:
+    if framework not in _TORCH_NAMES:
+        reason = f"framework {framework!r} is not torch"
+    elif (mode := modes.interposed()) is not None:
+        reason = f"torch's operations are seen by {mode}"
+    else:
         return TorchFile(filename, device, backend=backend)
     import safetensors
 
     opened = safetensors.safe_open(filename, framework, device, backend=backend)
-    logger.info("%s is opened by safetensors itself: framework %r is not torch", os.fspath(filename), framework)
+    logger.info("%s is opened by safetensors itself: %s", os.fspath(filename), reason)
     return opened

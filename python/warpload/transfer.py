@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from . import _core, devices, engine
+from . import _core, devices, engine, modes
 from .dtypes import FLOATING_POINT, as_dtype, code_of
 from .errors import InvalidArgumentError
 
@@ -91,6 +91,8 @@ def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.d
     future = torch.__future__
     if future.get_overwrite_module_params_on_conversion() or future.get_swap_module_params_on_conversion():
         return  # torch is to make new parameters
+    if modes.interposed() is not None:
+        return  # whoever sees torch's operations is to see these
     segments = [[memory for memory in memories if _can_go(memory, dtype)] for memories in _memories(modules)]
     if not any(segments):
         return

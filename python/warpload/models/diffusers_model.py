@@ -14,7 +14,9 @@ from diffusers import ModelMixin
 from diffusers.models.modeling_utils import no_init_weights
 
 from ..dtypes import FLOATING_POINT, code_of
-from .native import NotNativeError, check_own_loading, construction_lock, some_of
+from .attempt import Attempt
+from .construction import Built, can_be_handed_over, constructing
+from .native import NotNativeError, check_own_loading, some_of
 from .weights import ModelWeights
 
 # A class that brings its own version of one of these loads in a way that we don't know. (Its own ``from_pretrained``
@@ -27,7 +29,12 @@ Place = tuple[dict[str, Any], str, bool]
 
 
 def build(
-    cls: type[ModelMixin], folder: Path, dtype: torch.dtype | None, settings: Mapping[str, Any], weights: ModelWeights
+    cls: type[ModelMixin],
+    folder: Path,
+    dtype: torch.dtype | None,
+    settings: Mapping[str, Any],
+    weights: ModelWeights,
+    attempt: Attempt,
 ) -> ModelMixin:
     """Return the model in evaluation mode; its tensors' bytes may still be under way.
 
@@ -37,30 +44,42 @@ def build(
         dtype: as given to ``from_pretrained``; None means that every tensor takes its parameter's dtype.
         settings: keyword arguments that override the configuration.
         weights: the checkpoint, being loaded.
+        attempt: what is undone where this is refused.
 
     Raises:
-        NotNativeError: stock has to put this one together.
+        NotNativeError: stock has to put this one together; where it can go on with the model, that is in the error.
     """
     check_own_loading(cls, ModelMixin, _LOADING_METHODS)
     config, unused, _ = cls.load_config(str(folder), return_unused_kwargs=True, return_commit_hash=True, **settings)
-    model = _construct(cls, copy.deepcopy(config), unused, dtype)
+    model = _construct(cls, copy.deepcopy(config), dict(unused), dtype, attempt)
+    try:
+        _fill(cls, model, dtype, weights)
+    except NotNativeError as error:
+        if can_be_handed_over(cls):
+            error.built = Built(cls, config, unused, model)
+        raise
+    return model.eval()
+
+
+def _fill(cls: type[ModelMixin], model: ModelMixin, dtype: torch.dtype | None, weights: ModelWeights) -> None:
     sources = _checkpoint_names(model, weights)
     places = _places(model)
     expected = model.state_dict(keep_vars=True)
     _check_keys(cls, places, expected, sources, weights)
     weights.require(_wanted_dtypes(cls, dtype, expected, sources, weights))
     _bind(places, expected, sources, weights.tensors())
-    return model.eval()
 
 
 def _construct(
-    cls: type[ModelMixin], config: dict[str, Any], unused: dict[str, Any], dtype: torch.dtype | None
+    cls: type[ModelMixin], config: dict[str, Any], unused: dict[str, Any], dtype: torch.dtype | None, attempt: Attempt
 ) -> ModelMixin:
     """Build the model as stock does: parameters on meta, buffers real, under the default dtype asked for."""
-    with construction_lock:
+    with constructing(cls.__name__):
         before = torch.get_default_dtype()
         if dtype is not None:
-            torch.set_default_dtype(dtype)
+            cls._set_default_torch_dtype(dtype)
+        if can_be_handed_over(cls):
+            attempt.keep()
         try:
             with no_init_weights(), init_empty_weights():
                 return cls.from_config(config, **unused)

@@ -13,16 +13,18 @@ import functools
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import devices, errors, hooks, hub
+from .. import devices, errors, hooks, hub, modes
 from ..dtypes import code_of
 from ..errors import FormatError
 from ..report import LoadReport
+from . import attempt as attempts
 from . import batch as batches
-from . import files, odd, reader
+from . import construction, files, odd, reader
+from .attempt import Attempt
 from .batch import LoadBatch
 from .native import NotNativeError
 
@@ -50,7 +52,7 @@ def diffusers_from_pretrained(original: Function) -> Function:
         if not hooks.active() or pretrained_model_name_or_path is None:
             return original(cls, pretrained_model_name_or_path, **kwargs)
         stock = functools.partial(original, cls)
-        return _load(_DiffusersCall(cls, pretrained_model_name_or_path, kwargs), stock)
+        return _load(_DiffusersCall(cls, pretrained_model_name_or_path, kwargs, stock))
 
     return from_pretrained
 
@@ -63,7 +65,7 @@ def transformers_from_pretrained(original: Function) -> Function:
         if not hooks.active() or pretrained_model_name_or_path is None or args:
             return original(cls, pretrained_model_name_or_path, *args, **kwargs)
         stock = functools.partial(original, cls)
-        return _load(_TransformersCall(cls, pretrained_model_name_or_path, kwargs), stock)
+        return _load(_TransformersCall(cls, pretrained_model_name_or_path, kwargs, stock))
 
     return from_pretrained
 
@@ -74,19 +76,24 @@ class _Call:
     library = ""  # whose errors the caller catches
     _LEFT_TO_STOCK: frozenset[str] = frozenset()  # kinds of oddities with which stock puts the model together
 
-    def __init__(self, cls: Any, source: Any, kwargs: dict[str, Any]) -> None:
-        self.cls, self.source, self.kwargs = cls, source, kwargs
+    def __init__(self, cls: Any, source: Any, kwargs: dict[str, Any], stock: Function) -> None:
+        self.cls, self.source, self.kwargs, self.stock = cls, source, kwargs, stock
         subfolder = kwargs.get("subfolder") or ""
         self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
         self.label = subfolder or cls.__name__
         self.oddities: list[str] | None = None  # of its files, to be told once it is loaded; None: not looked at
 
-    def build(self, batch: LoadBatch) -> Any:
+    def build(self, batch: LoadBatch, attempt: Attempt) -> Any:
         raise NotImplementedError
 
     def weights_file(self, folder: Path) -> Path | None:
         """Return the file or index that stock takes, or None where it has to look further."""
         raise NotImplementedError
+
+    def by_stock(self) -> Any:
+        """Let stock put the model together, one at a time like all."""
+        with construction.turn_when_begun(self.label):
+            return self.stock(self.source, **self.kwargs)
 
     def folder(self) -> Path:
         """Return where the model lies on this disk, in the Hub's cache if need be."""
@@ -186,7 +193,7 @@ class _DiffusersCall(_Call):
     def weights_file(self, folder: Path) -> Path | None:
         return files.find_diffusers_weights(folder, self.kwargs.get("variant"))
 
-    def build(self, batch: LoadBatch) -> Any:
+    def build(self, batch: LoadBatch, attempt: Attempt) -> Any:
         from . import diffusers_model
 
         if self.kwargs.get("quantization_config") is not None:
@@ -200,7 +207,7 @@ class _DiffusersCall(_Call):
             raise NotNativeError("quantised checkpoint", readable=False)
         weights = self.claim(batch, folder, "F32" if dtype is None else code_of(dtype), device_map)
         with _forgotten_if_refused(batch, weights):
-            model = diffusers_model.build(self.cls, folder, dtype, self.others(self._KNOWN), weights)
+            model = diffusers_model.build(self.cls, folder, dtype, self.others(self._KNOWN), weights, attempt)
         model.register_to_config(_name_or_path=self.source)
         if device_map is not None:
             _dispatch(model, device_map, None if weights.place is not None else batch)
@@ -239,7 +246,7 @@ class _TransformersCall(_Call):
     def weights_file(self, folder: Path) -> Path | None:
         return files.find_transformers_weights(folder, self.kwargs.get("variant"))
 
-    def build(self, batch: LoadBatch) -> Any:
+    def build(self, batch: LoadBatch, attempt: Attempt) -> Any:
         from transformers import PretrainedConfig
 
         from . import transformers_model
@@ -258,11 +265,23 @@ class _TransformersCall(_Call):
         dtype, folder = self.dtype(), self.folder()
         code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
         weights = self.claim(batch, folder, code, device_map)
-        settings = {"config": config, "device_map": device_map}
+        settings = {
+            "config": config,
+            "device_map": device_map,
+            "ignore_mismatched_sizes": self.kwargs.get("ignore_mismatched_sizes", False),
+        }
         with _forgotten_if_refused(batch, weights):
-            model = transformers_model.build(self.cls, folder, str(self.source), dtype, settings, weights)
+            model, fault = transformers_model.build(
+                self.cls, folder, str(self.source), dtype, settings, weights, self.stock, attempt
+            )
         batch.report.bytes += weights.checkpoint.nbytes
+        if fault:
+            _tell_of_placing(batch.report, self.label, fault)
         return model
+
+    def by_stock(self) -> Any:
+        load = functools.partial(self.stock, self.source, **self.kwargs)
+        return construction.undisturbed(self.label, load, construction.turn_when_begun)
 
 
 def _why_none(folder: Path) -> str:
@@ -315,66 +334,88 @@ def _dispatch(model: Any, device_map: dict[str, Any], batch: LoadBatch | None) -
 # -- one call -------------------------------------------------------------------------------------------------------
 
 
-def _load(call: _Call, stock: Function) -> Any:
+def _load(call: _Call) -> Any:
     batch = batches.current.get()
     if batch is not None:
-        return _load_in(batch, call, stock)
+        return _load_in(batch, call)
     zero_copy = not call.kwargs.get("disable_mmap", False)
     with batches.batch_of_its_own(str(call.source), zero_copy=zero_copy) as batch:
-        return _load_in(batch, call, stock)
+        return _load_in(batch, call)
 
 
-def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
+def _load_in(batch: LoadBatch, call: _Call) -> Any:
     call.label = batch.label_of(call.location) or call.label
     if call.label in batch.device_maps:
         call.kwargs["device_map"] = batch.device_maps[call.label]
     refused: NotNativeError | None = None
     try:
-        with batch.report.stage("build"), errors.caught_as_from(call.library):
-            model = call.build(batch)
+        _check_modes()
+        with batch.report.stage("build"), errors.caught_as_from(call.library), attempts.attempt() as attempt:
+            model = call.build(batch, attempt)
     except NotNativeError as error:
         refused = error.bare()
     if refused is not None:
         if call.kwargs.get("device_map") is not None:
             gc.collect()  # the refused model may hold a device's memory in cycles
-        return _load_by_stock(batch.report, call, stock, refused)
+        return _load_by_stock(batch.report, call, refused)
     batch.report.components[call.label] = "native"
     if call.oddities:
         logger.warning("%s of %s has odd files: %s", call.label, batch.report.source, "; ".join(call.oddities))
     return marked(model)
 
 
-def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: NotNativeError) -> Any:
+def _check_modes() -> None:
+    if (mode := modes.interposed()) is not None:
+        raise NotNativeError(f"torch's operations are seen by {mode}", readable=False)
+    device = modes.default_device()
+    if device is not None and device.type != "cpu":
+        raise NotNativeError(f"the default device is {device}")
+
+
+def _load_by_stock(report: LoadReport, call: _Call, reason: NotNativeError) -> Any:
     """Let stock put the model together; the core reads its files where it can."""
-    with reader.reading() as seen, contextlib.nullcontext() if reason.readable else reader.paused():
-        model = _ask_stock(call, stock, reason.fault)
+    with (
+        reader.reading() as seen,
+        contextlib.nullcontext() if reason.readable else reader.paused(),
+        construction.handed_over(reason.built),
+    ):
+        model = _ask_stock(call, reason.fault)
     if call.oddities is None:
         call.oddities = call.look()
-    said = "; ".join(dict.fromkeys([str(reason), *call.oddities, *seen.oddities]))
+    odd_files = [*call.oddities, *seen.oddities]
     if seen.files and call.label not in report.components:
         report.components[call.label] = "native"
-        report.placed_by_stock[call.label] = str(reason)
         report.bytes += seen.bytes
-        level = logging.WARNING if call.oddities or seen.oddities else logging.INFO
-        logger.log(level, "%s of %s is read by the core and placed by stock: %s", call.label, report.source, said)
+        _tell_of_placing(report, call.label, str(reason), odd_files)
     elif not seen.files:
         report.components[call.label] = f"stock: {reason}"
-        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, said)
+        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, _joined(str(reason), odd_files))
     return marked(model)
 
 
-def _ask_stock(call: _Call, stock: Function, fault: WarploadError | None) -> Any:
+def _ask_stock(call: _Call, fault: WarploadError | None) -> Any:
     """Call stock; where it cannot load what the core refused either, the core's error says why."""
     import torch
 
     try:
-        return stock(call.source, **call.kwargs)
+        return call.by_stock()
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         if fault is None:
             raise
         raise fault from error
+
+
+def _tell_of_placing(report: LoadReport, label: str, reason: str, odd_files: Sequence[str] = ()) -> None:
+    report.placed_by_stock[label] = reason
+    level = logging.WARNING if odd_files else logging.INFO
+    said = _joined(reason, odd_files)
+    logger.log(level, "%s of %s is read by the core and placed by stock: %s", label, report.source, said)
+
+
+def _joined(reason: str, odd_files: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys([reason, *odd_files]))
 
 
 def marked(loaded: Any) -> Any:

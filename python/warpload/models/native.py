@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..errors import WarploadError
@@ -15,17 +15,21 @@ class NotNativeError(Exception):
     Attributes:
         readable: whether stock's own code may still read the files through the core.
         fault: the error of the core's that is to be raised if stock cannot load the files either.
+        built: a model without weights that stock is to go on with (``construction.Built``), or None.
     """
 
     def __init__(self, reason: str, *, readable: bool = True, fault: WarploadError | None = None) -> None:
         super().__init__(reason)
         self.readable = readable
         self.fault = fault
+        self.built: Any = None
 
     def bare(self) -> NotNativeError:
         """Return the same without the frames that it came through: they may hold tensors in a device's memory."""
         fault = None if self.fault is None else self.fault.with_traceback(None)
-        return NotNativeError(str(self), readable=self.readable, fault=fault)
+        same = NotNativeError(str(self), readable=self.readable, fault=fault)
+        same.built = self.built
+        return same
 
 
 # accelerate patches ``torch.nn.Module.register_parameter`` for the whole process while it builds on meta: two threads

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import engine, hooks
+from .. import engine, hooks, modes
 from ..errors import WarploadError
 
 
@@ -64,7 +64,7 @@ def _count(nbytes: int, oddities: list[str]) -> None:
 
 
 def _serves() -> bool:
-    return hooks.active() and not _paused.get()
+    return hooks.active() and not _paused.get() and modes.interposed() is None
 
 
 def _is_safetensors_on_cpu(file: Any, device: Any) -> bool:

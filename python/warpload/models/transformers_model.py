@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.dlpack import from_dlpack
 from transformers import PreTrainedModel
 
 from ..dtypes import FLOATING_POINT, code_of
-from .native import NotNativeError, check_own_loading, construction_lock
+from .attempt import Attempt
+from .construction import undisturbed
+from .native import NotNativeError, check_own_loading
 from .warmup import spared
 from .weights import ModelWeights
 
@@ -31,39 +34,57 @@ def build(
     dtype: torch.dtype | None,
     settings: Mapping[str, Any],
     weights: ModelWeights,
-) -> PreTrainedModel:
-    """Return the model in evaluation mode, all its bytes arrived.
+    stock: Callable[..., Any],
+    attempt: Attempt,
+) -> tuple[PreTrainedModel, str]:
+    """Return the model in evaluation mode, all its bytes arrived, and what did not match its checkpoint.
+
+    The library's own code places the tensors, and does with a missing, unexpected or mismatching key what it always
+    does. It is called once: what it draws, logs and warns of is what it would with the files.
 
     Args:
         cls: a subclass of ``transformers.PreTrainedModel``.
         folder: where its configuration lies.
         name: what the model remembers as the place it came from.
         dtype: as given to ``from_pretrained``; None takes the checkpoint's own, as its configuration says.
-        settings: ``config``, when the caller has one, and ``device_map``.
+        settings: ``config``, when the caller has one, ``device_map`` and ``ignore_mismatched_sizes``.
         weights: the checkpoint, being loaded.
+        stock: the library's ``from_pretrained`` of this class.
+        attempt: what is undone where this is refused.
 
     Raises:
         NotNativeError: stock has to put this one together.
+        RuntimeError: the library's, where the checkpoint does not fit the model.
     """
     config = settings.get("config")
     if config is None:
         config, _ = cls.config_class.from_pretrained(str(folder), return_unused_kwargs=True)
     _check(cls, config, dtype, weights)
     final = dtype if dtype is not None else config.dtype
-    weights.require(_wanted_dtypes(cls, final, weights))
-    arguments = {"config": config, "device_map": settings.get("device_map")}
+    arguments = {**settings, "config": config}
     if dtype is not None:
         arguments["dtype"] = dtype
-    model = _from_state_dict(cls, arguments, weights)
-    if _recast(model, weights):
-        # The library wanted some tensors in another dtype than planned: give it the file's own and let it cast.
-        del model
-        weights.require({name: weights.described[name][0] for name in weights.cast_names()})
-        model = _from_state_dict(cls, arguments, weights)
+    # Under inference mode too, the library makes parameters of what its own threads read: those have not got that mode.
+    with torch.inference_mode(False):
+        weights.require(_wanted_dtypes(cls, final, weights))
+        weights.wait_arrival()  # ties are decided, and converters work, on values, in threads and streams of their own
+        state_dict = _state_dict(weights)
+
+    attempt.settle()
+
+    def load() -> tuple[PreTrainedModel, dict[str, Any]]:
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = stock(
+            None, state_dict=state_dict, output_loading_info=True, **arguments
+        )
+        return loaded
+
+    with spared(), _named_in_records(name):
+        model, info = undisturbed(cls.__name__, load)
     _restore_names(model, name)
     if model.can_generate() and hasattr(model, "adjust_generation_fn"):
         _read_generation_settings(model, folder)
-    return model
+    faults = [key for key, value in info.items() if value]
+    return model, f"{', '.join(faults).replace('_', ' ')} in the checkpoint" if faults else ""
 
 
 def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ModelWeights) -> None:
@@ -93,44 +114,54 @@ def _wanted_dtypes(cls: type[PreTrainedModel], final: torch.dtype | None, weight
     return wanted
 
 
-def _from_state_dict(
-    cls: type[PreTrainedModel], arguments: Mapping[str, Any], weights: ModelWeights
-) -> PreTrainedModel:
-    weights.wait_arrival()  # ties are decided, and converters work, on values, in threads and streams of their own
-    tensors = weights.tensors()
-    state_dict = {name: tensors[name] for name in sorted(tensors)}
-    with construction_lock, spared(), _held_records() as records, _no_draws_if_refused(weights.place):
-        try:
-            model, info = cls.from_pretrained(None, state_dict=state_dict, output_loading_info=True, **arguments)
-        except RuntimeError as error:
-            records.clear()  # stock will say it, with the right name
-            raise NotNativeError(str(error).strip().splitlines()[0]) from error
-        faults = [key for key, value in info.items() if value]
-        if faults:
-            records.clear()
-            raise NotNativeError(f"{', '.join(faults).replace('_', ' ')} in the checkpoint")
-    return model
+class _OnItsWay:
+    """A tensor that was cast while it was read, for a library that says in taking it which dtype it wants.
+
+    Where that is another one than was foreseen, it gets the file's own to cast: casting twice could round twice.
+    """
+
+    def __init__(self, weights: ModelWeights, name: str, tensor: torch.Tensor) -> None:
+        self._weights, self._name, self._tensor = weights, name, tensor
+        self.dtype, self.shape = tensor.dtype, tensor.shape
+
+    def is_floating_point(self) -> bool:
+        return self._tensor.is_floating_point()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self if index is Ellipsis else _taken(self._weights.in_own_dtype(self._name)[index])
+
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
+        foreseen = dtype is None or dtype == self._tensor.dtype
+        tensor = self._tensor if foreseen else self._weights.in_own_dtype(self._name)
+        return _taken(tensor).to(device=device, dtype=dtype)
 
 
-@contextlib.contextmanager
-def _no_draws_if_refused(place: torch.device | None) -> Iterator[None]:
-    """Put the random numbers back that a refused model drew for what is missing: stock will draw them."""
-    gpu = place if place is not None and place.type == "cuda" else None
-    state, gpu_state = torch.get_rng_state(), None if gpu is None else torch.cuda.get_rng_state(gpu)
-    try:
-        yield
-    except NotNativeError:
-        torch.set_rng_state(state)
-        if gpu is not None and gpu_state is not None:
-            torch.cuda.set_rng_state(gpu_state, gpu)
-        raise
+class _AsItIs:
+    """A tensor that is as in its file."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+        self.dtype, self.shape = tensor.dtype, tensor.shape
+
+    def is_floating_point(self) -> bool:
+        return self._tensor.is_floating_point()
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return _taken(self._tensor[index])
 
 
-def _recast(model: PreTrainedModel, weights: ModelWeights) -> bool:
-    """Tell whether a tensor that was cast on its way is not in the model as it is."""
-    tensors = weights.tensors()
-    present = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    return any(tensors[name].data_ptr() not in present for name in weights.cast_names() if tensors[name].numel())
+def _taken(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor as one that was read on this thread: under inference mode it is an inference tensor."""
+    return from_dlpack(tensor) if torch.is_inference_mode_enabled() else tensor
+
+
+def _state_dict(weights: ModelWeights) -> dict[str, Any]:
+    """Return what the library takes for a state dict; it reads a slice of each, as of a file's."""
+    tensors, cast = weights.tensors(), set(weights.cast_names())
+    return {
+        name: _OnItsWay(weights, name, tensors[name]) if name in cast else _AsItIs(tensors[name])
+        for name in sorted(tensors)
+    }
 
 
 def _restore_names(model: PreTrainedModel, name: str) -> None:
@@ -161,28 +192,25 @@ def _read_generation_settings(model: PreTrainedModel, folder: Path) -> None:
     )
 
 
-class _Holder(logging.Filter):
-    def __init__(self) -> None:
+class _Namer(logging.Filter):
+    """Names the checkpoint where the library, which was given a state dict, knows no name."""
+
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.thread = threading.get_ident()
-        self.records: list[logging.LogRecord] = []
+        self.name_in_records, self.thread = name, threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if threading.get_ident() != self.thread:
-            return True
-        self.records.append(record)
-        return False
+        if threading.get_ident() == self.thread and isinstance(record.msg, str) and "LOAD REPORT" in record.msg:
+            record.msg = record.msg.replace(" from: None\n", f" from: {self.name_in_records}\n", 1)
+        return True
 
 
 @contextlib.contextmanager
-def _held_records() -> Iterator[list[logging.LogRecord]]:
-    """Hold back what the library logs, to be said at the end or, when stock takes over, not at all."""
+def _named_in_records(name: str) -> Iterator[None]:
     logger = logging.getLogger("transformers.modeling_utils")
-    holder = _Holder()
-    logger.addFilter(holder)
+    namer = _Namer(name)
+    logger.filters = [*logger.filters, namer]
     try:
-        yield holder.records
+        yield
     finally:
-        logger.removeFilter(holder)
-        for record in holder.records:
-            logger.handle(record)
+        logger.filters = [each for each in logger.filters if each is not namer]

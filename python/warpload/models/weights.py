@@ -133,6 +133,11 @@ class ModelWeights:
         self._materialise()
         return dict(self._tensors)
 
+    def in_own_dtype(self, name: str) -> torch.Tensor:
+        """Return a tensor as it is in the file, in the host's memory; its bytes have arrived."""
+        (loaded,) = engine.load([engine.request(self.checkpoint, only={name}, zero_copy=self._zero_copy)], [None])
+        return loaded[name]
+
     def wait_arrival(self) -> None:
         """Wait until all bytes of this model have arrived; raises the first error."""
         for handle, segment in self._loads:

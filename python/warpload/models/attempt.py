@@ -1,0 +1,229 @@
+"""An attempt that leaves no traces: what it changed in the process is undone where it is given up.
+
+The core begins to put a model together and may find that stock has to do it. What stock then draws, says and warns of
+has to be what it would have been had nobody tried before.
+
+attempt()  ---------------- keep() -----------------> end
+   | undone where refused   | stays: stock goes on from it
+   v                        v
+   generators of torch, of Python and of numpy; log records and warnings, held back until it is known who says them
+
+attempt()  ---------------- settle() ---------------> end
+   | undone where refused   | cannot be refused any more: nothing is held back
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..confined import Confined
+from .native import NotNativeError
+
+_showwarning = Confined(lambda: warnings, "showwarning")
+# transformers adds these to every logger, and keeps in a cache what it has said once.
+_said_once = [Confined(lambda: logging.Logger, name) for name in ("warning_once", "info_once")]
+
+
+class Attempt:
+    """What one attempt has said and drawn so far."""
+
+    def __init__(self) -> None:
+        self.holding = True
+        self._events: list[_Event] = []
+        self._kept_from: int | None = None
+        self._restore_generators = _generators()
+
+    def keep(self) -> None:
+        """Let all that comes from here on stay, whoever goes on: the generators as they are then, and what is said."""
+        self._kept_from = len(self._events)
+
+    def settle(self) -> None:
+        """Say what is held back, and hold nothing back from here on, as this is not refused any more."""
+        self.holding = False
+        events, self._events = self._events, []
+        for event in events:
+            event.say()
+
+    def add(self, event: _Event) -> None:
+        """Hold something back."""
+        self._events.append(event)
+
+    def _end(self, refused: bool) -> None:
+        kept_from = len(self._events) if self._kept_from is None else self._kept_from
+        for number, event in enumerate(self._events):
+            if not refused or number >= kept_from:
+                event.say()
+            else:
+                event.forget()
+        if refused and self._kept_from is None:
+            for restore in self._restore_generators:
+                restore()
+
+
+@contextlib.contextmanager
+def attempt() -> Iterator[Attempt]:
+    """Undo what the block did where it ends in a ``NotNativeError``; otherwise say what it had to say.
+
+    What other threads draw and say meanwhile is theirs.
+    """
+    current = Attempt()
+    refused = False
+    try:
+        with _held_records(current), _held_calls(current):
+            yield current
+    except NotNativeError:
+        refused = True
+        raise
+    finally:
+        current._end(refused)
+
+
+# -- generators -------------------------------------------------------------------------------------------------------
+
+
+def _generators() -> list[Callable[[], None]]:
+    """Return what brings each generator back to its present state.
+
+    One that did not draw is left alone, so that what another thread draws meanwhile is seldom drawn again.
+    """
+    import torch
+
+    restore = [_restorer(torch.get_rng_state, torch.set_rng_state, lambda a, b: bool(torch.equal(a, b)))]
+    restore.append(_restorer(random.getstate, random.setstate, lambda a, b: a == b))
+    for kind in ("cuda", "xpu"):
+        module = getattr(torch, kind, None)
+        if module is not None and module.is_initialized():
+            # A device that is capturing a graph gives no state away; nothing is drawn there either.
+            with contextlib.suppress(RuntimeError):
+                restore.append(_restorer(module.get_rng_state_all, module.set_rng_state_all, _all_equal))
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        restore.append(_restorer(numpy_random.get_state, numpy_random.set_state, _same_numpy_state))
+    return restore
+
+
+def _restorer(
+    get: Callable[[], Any], put: Callable[[Any], Any], same: Callable[[Any, Any], bool]
+) -> Callable[[], None]:
+    before = get()
+
+    def restore() -> None:
+        if not same(before, get()):
+            put(before)
+
+    return restore
+
+
+def _all_equal(ours: Any, others: Any) -> bool:
+    return len(ours) == len(others) and all(bool(a.equal(b)) for a, b in zip(ours, others, strict=True))
+
+
+def _same_numpy_state(ours: Any, others: Any) -> bool:
+    return bool((ours[1] == others[1]).all()) and (ours[0], *ours[2:]) == (others[0], *others[2:])
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+class _Event:
+    def say(self) -> None:
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Leave nothing of it."""
+
+
+class _Record(_Event):
+    """A log record on its way to one handler."""
+
+    def __init__(self, handler: logging.Handler, record: logging.LogRecord) -> None:
+        self.handler, self.record = handler, record
+
+    def say(self) -> None:
+        self.handler.handle(self.record)
+
+
+class _Call(_Event):
+    """A call that says something."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self.function, self.arguments, self.keywords = function, arguments, keywords
+
+    def say(self) -> None:
+        self.function(*self.arguments, **self.keywords)
+
+
+class _Warning(_Call):
+    def forget(self) -> None:
+        """Take the warning out of where Python notes what it has shown: it has not been."""
+        message, category, filename, lineno = self.arguments[:4]
+        text = str(message)
+        keys = [(text, category), (text, category, 0), (text, category, lineno)]
+        registries = [getattr(warnings, "onceregistry", {})]
+        modules = [each for each in list(sys.modules.values()) if getattr(each, "__file__", None) == filename]
+        registries += [vars(module).get("__warningregistry__") or {} for module in modules]
+        for registry in registries:
+            for key in keys:
+                registry.pop(key, None)
+
+
+class _Holder(logging.Filter):
+    """Holds back what this thread sends to one handler."""
+
+    def __init__(self, handler: logging.Handler, attempt: Attempt) -> None:
+        super().__init__()
+        self.handler, self.attempt, self.thread = handler, attempt, threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if threading.get_ident() != self.thread or not self.attempt.holding:
+            return True
+        self.attempt.add(_Record(self.handler, record))
+        return False
+
+
+@contextlib.contextmanager
+def _held_records(attempt: Attempt) -> Iterator[None]:
+    """Hold records back at the handlers, where all loggers' come by."""
+    holders = [_Holder(handler, attempt) for handler in _handlers()]
+    for holder in holders:
+        # New lists: another thread may be going through the old ones. First, so that the others see it when it is said.
+        holder.handler.filters = [holder, *holder.handler.filters]
+    try:
+        yield
+    finally:
+        for holder in holders:
+            holder.handler.filters = [each for each in holder.handler.filters if each is not holder]
+
+
+def _handlers() -> list[logging.Handler]:
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    found = [handler for each in loggers if isinstance(each, logging.Logger) for handler in each.handlers]
+    if logging.lastResort is not None:
+        found.append(logging.lastResort)
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def _held_calls(attempt: Attempt) -> Iterator[None]:
+    """Hold back warnings, and what is said once a process: neither is noted as said before it is."""
+
+    def holding(event: type[_Call]) -> Callable[..., None]:
+        def hold(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+            call = event(function, arguments, keywords)
+            attempt.add(call) if attempt.holding else call.say()
+
+        return hold
+
+    with contextlib.ExitStack() as replaced:
+        replaced.enter_context(_showwarning.replaced(holding(_Warning)))
+        for once in _said_once:
+            if once.exists():
+                replaced.enter_context(once.replaced(holding(_Call)))
+        yield

@@ -1,0 +1,280 @@
+"""Models are constructed one at a time, ours and those that stock constructs under our eyes.
+
+torch's default dtype is one for the process, and stock's libraries patch what all threads share while they construct:
+diffusers ``torch.nn.init``, transformers several functions, accelerate ``torch.nn.Module.register_parameter``. Two
+threads that do so at once spoil each other's models, and leave a patch behind. So:
+
+- whoever constructs holds ``native.construction_lock``; stock's own ``from_pretrained`` takes it where it begins to
+  construct (what it looks up and downloads before that needs none) and keeps it to its end;
+- accelerate's patch counts on the thread that asked for it, and on no other;
+- code that is none of ours and patches all the same is named in the log; a model that lost tensors to it is built anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from .. import hooks
+from ..confined import Confined
+from ..errors import WarploadError
+from ..modes import default_device
+from . import batch as batches
+from . import native
+
+logger = logging.getLogger("warpload")
+
+Function = Callable[..., Any]
+
+
+def _module_class() -> Any:
+    from torch.nn import Module
+
+    return Module
+
+
+_register_parameter = Confined(_module_class, "register_parameter")
+
+
+# -- the lock ---------------------------------------------------------------------------------------------------------
+
+
+class _Turn:
+    """One call of stock's that has the lock from where it begins to construct."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.thread = what, threading.get_ident()
+        self.held = contextlib.ExitStack()
+        self.begun = False
+
+
+_turn: ContextVar[_Turn | None] = ContextVar("warpload_turn_to_construct", default=None)
+
+
+@contextlib.contextmanager
+def turn_when_begun(what: str) -> Iterator[None]:
+    """Have the lock from where stock begins to construct, inside the block, until the block's end."""
+    turn = _Turn(what)
+    token = _turn.set(turn)
+    try:
+        with turn.held:
+            yield
+    finally:
+        _turn.reset(token)
+
+
+def _begin() -> None:
+    """Take the lock for the call of stock's that this is part of, if it has not got it."""
+    turn = _turn.get()
+    # The threads with which stock reads shards belong to the call too: they construct nothing, and must not wait.
+    if turn is not None and not turn.begun and turn.thread == threading.get_ident():
+        turn.begun = True
+        turn.held.enter_context(constructing(turn.what))
+
+
+@contextlib.contextmanager
+def constructing(what: str) -> Iterator[None]:
+    """Hold the lock, and say so where other code has patched what models are constructed with.
+
+    Args:
+        what: is being constructed, for the log.
+    """
+    with native.construction_lock:
+        if (patch := foreign_patch()) is not None:
+            logger.warning("%s while %s is put together: build models one at a time beside warpload's", patch, what)
+        yield
+
+
+def foreign_patch() -> str | None:
+    """Say which function that constructs models is patched by code that is none of ours, or None."""
+    import torch
+
+    found = {
+        "torch.nn.Module.register_parameter": _register_parameter.present(),
+        "torch.nn.Module.register_buffer": vars(torch.nn.Module)["register_buffer"],
+        "torch.nn.init.normal_": torch.nn.init.normal_,
+        "torch.nn.init.kaiming_uniform_": torch.nn.init.kaiming_uniform_,
+    }
+    for name, function in found.items():
+        module, qualified = getattr(function, "__module__", ""), getattr(function, "__qualname__", repr(function))
+        if f"{module}.{qualified}" not in (name, name.replace("torch.nn.Module", "torch.nn.modules.module.Module")):
+            return f"{name} is patched process-wide, by {module}.{qualified},"
+    return None
+
+
+# -- models that are whole --------------------------------------------------------------------------------------------
+
+
+def undisturbed(
+    what: str,
+    build: Callable[[], Any],
+    holding: Callable[[str], contextlib.AbstractContextManager[None]] = constructing,
+) -> Any:
+    """Build a transformers model; anew, where code beside us put parameters of it on the meta device meanwhile.
+
+    A patch that is there before and afterwards may well be this thread's own (``with init_empty_weights():``): the
+    model is then what stock makes of it.
+
+    Args:
+        what: is being built, for the log.
+        build: builds it; a model, or a tuple of a model and what goes with it.
+        holding: how the lock is held, ``constructing`` or ``turn_when_begun``.
+
+    Raises:
+        WarploadError: it has parameters on meta once more.
+    """
+    with holding(what):
+        before = foreign_patch()
+        built = build()
+        lost = _lost(built)
+        if not lost or (before is not None and foreign_patch() == before):
+            return built
+        logger.error(
+            "%s has no values in %s: code outside warpload patched torch.nn.Module.register_parameter meanwhile"
+            " (such as accelerate's init_empty_weights on another thread); it is built anew",
+            what,
+            native.some_of(lost),
+        )
+        del built
+        built = build()
+        if lost := _lost(built):
+            raise WarploadError(
+                f"{what} has no values in {native.some_of(lost)}, though it was built twice: code outside warpload"
+                " patches torch.nn.Module.register_parameter for the whole process; build models one at a time"
+            )
+        return built
+
+
+def _lost(built: Any) -> set[str]:
+    """Return the parameters and buffers without values, where stock would not have left them so."""
+    model = built[0] if isinstance(built, tuple) else built
+    if not hasattr(model, "named_parameters") or _register_parameter.wanted_here() or default_device() is not None:
+        return set()
+    devices = {str(device) for device in (getattr(model, "hf_device_map", None) or {}).values()}
+    if len(devices) > 1 or "disk" in devices:  # what is offloaded has its values elsewhere
+        return set()
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name for name, tensor in tensors if tensor.is_meta}
+
+
+# -- what stock constructs with ---------------------------------------------------------------------------------------
+
+
+def init_on_device(original: Function) -> Function:
+    """Wrap ``accelerate.big_modeling.init_on_device``: it counts on this thread only."""
+
+    @functools.wraps(original)
+    def confined(device: Any, include_buffers: bool | None = None) -> Any:
+        from accelerate.utils import parse_flag_from_env
+
+        if include_buffers is None:
+            include_buffers = parse_flag_from_env("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
+        if include_buffers or not hooks.active():  # with buffers it is torch's own context, this thread's alone
+            return original(device, include_buffers=include_buffers)
+        return _placed_on(device)
+
+    return confined
+
+
+@contextlib.contextmanager
+def _placed_on(device: Any) -> Iterator[None]:
+    _begin()
+    with _in_our_load(), _register_parameter.replaced(functools.partial(_register_on, device)):
+        yield
+
+
+def _register_on(device: Any, below: Function, module: Any, name: str, param: Any) -> None:
+    """Register a parameter and bring it to the device, as accelerate does."""
+    below(module, name, param)
+    if param is None:
+        return
+    made = module._parameters[name]
+    settings = made.__dict__
+    settings["requires_grad"] = param.requires_grad
+    # transformers' mark is no argument of a parameter's constructor.
+    initialised = settings.pop("_is_hf_initialized", None)
+    module._parameters[name] = type(made)(made.to(device), **settings)
+    if initialised is not None:
+        module._parameters[name]._is_hf_initialized = initialised
+
+
+def _in_our_load() -> contextlib.AbstractContextManager[Any]:
+    """Return the lock where this is part of a load of ours; elsewhere a program's own order stands."""
+    return native.construction_lock if batches.current.get() is not None else contextlib.nullcontext()
+
+
+def begins(original: Function) -> Function:
+    """Wrap a function with which stock begins to construct a model."""
+
+    @functools.wraps(original)
+    def begin(*arguments: Any, **keywords: Any) -> Any:
+        _begin()
+        return original(*arguments, **keywords)
+
+    return begin
+
+
+# -- what was built and is not to be built again ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Built:
+    """A diffusers model without weights that the core built and stock goes on with.
+
+    Attributes:
+        cls: its class.
+        config: what it was built from.
+        settings: the keyword arguments.
+        model: the model.
+    """
+
+    cls: Any
+    config: dict[str, Any]
+    settings: dict[str, Any]
+    model: Any
+
+
+_handed_over: ContextVar[Built | None] = ContextVar("warpload_built_model", default=None)
+
+
+@contextlib.contextmanager
+def handed_over(built: Built | None) -> Iterator[None]:
+    """Let stock find a model built where it would build it, once, inside the block.
+
+    Building it again would draw, warn and count again.
+    """
+    token = _handed_over.set(built)
+    try:
+        yield
+    finally:
+        _handed_over.reset(token)
+
+
+def can_be_handed_over(cls: Any) -> bool:
+    """Tell whether the class is built by diffusers' own ``from_config``, which ``from_config`` below stands before."""
+    from diffusers.configuration_utils import ConfigMixin, LegacyConfigMixin
+
+    return cls.from_config.__func__ in (ConfigMixin.from_config.__func__, LegacyConfigMixin.from_config.__func__)
+
+
+def from_config(original: Function) -> Function:
+    """Wrap ``diffusers.ConfigMixin.from_config``."""
+
+    @functools.wraps(original)
+    def build(cls: Any, config: Any = None, *arguments: Any, **keywords: Any) -> Any:
+        if not hooks.active():
+            return original(cls, config, *arguments, **keywords)
+        built = _handed_over.get()
+        if built is not None and (built.cls, built.config, built.settings) == (cls, config, keywords):
+            _handed_over.set(None)
+            return built.model
+        with _in_our_load():
+            return original(cls, config, *arguments, **keywords)
+
+    return build
