@@ -355,6 +355,9 @@ class Index:
     def __index__(self) -> int:
         return 1
 
+    def __repr__(self) -> str:
+        return "Index()"  # in the tests' names: without an address, which would differ between processes
+
 
 s_ = np.s_
 INDEXES: list[Any] = [
