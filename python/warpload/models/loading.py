@@ -346,7 +346,7 @@ def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: Not
     with reader.reading() as seen, contextlib.nullcontext() if reason.readable else reader.paused():
         model = _ask_stock(call, stock, reason.fault)
     if call.oddities is None:
-        call.oddities = call.look()
+        call.oddities = call.look() if seen.files else []
     said = "; ".join(dict.fromkeys([str(reason), *call.oddities, *seen.oddities]))
     if seen.files and call.label not in report.components:
         report.components[call.label] = "native"
