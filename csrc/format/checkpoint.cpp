@@ -1,6 +1,5 @@
 #include "warpload/checkpoint.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "format/index_agreement.hpp"

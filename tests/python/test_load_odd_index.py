@@ -16,6 +16,7 @@ from support import checkpoints, models
 from support import odd_indexes as odd
 from support.bad_files import fail
 from support.compare import assert_same_tensors
+from support.devices import Device
 from support.sharded import Index, shard
 from warpload.models import files
 
@@ -93,3 +94,13 @@ def test_an_index_of_nonsense_has_no_shards_on_the_disk(shards: Any, tmp_path: P
 
     file.write_text('{"weight_map":' + "[" * 100_000)
     assert not files.shards_are_there(file)
+
+
+@pytest.mark.parametrize("change", [odd.swap_two, odd.stale_copy_before, odd.entries_as_arrays])
+def test_a_device_gets_the_same_tensors(change: Change, index: Index, device: Device) -> None:
+    change(index)
+
+    ours = warpload.load_file(index.file, device=device.name)
+
+    assert_same_tensors({name: tensor.cpu() for name, tensor in ours.items()}, as_read_one_by_one(index))
+    assert device.holds_all(ours.values())

@@ -381,7 +381,7 @@ def _load_by_stock(report: LoadReport, call: _Call, reason: NotNativeError) -> A
     ):
         model = _ask_stock(call, reason.fault)
     if call.oddities is None:
-        call.oddities = call.look()
+        call.oddities = call.look() if seen.files else []
     odd_files = [*call.oddities, *seen.oddities]
     if seen.files and call.label not in report.components:
         report.components[call.label] = "native"
