@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/interpreter.hpp"
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "warpload/checkpoint.hpp"
@@ -74,7 +75,7 @@ void register_checkpoint(py::module_& module) {
   py::class_<Checkpoint, std::shared_ptr<Checkpoint>>(module, "Checkpoint", "Safetensors shards, opened and validated.")
       .def_static(
           "open", [](const Paths& shards) { return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards)); },
-          py::arg("shards"), py::call_guard<py::gil_scoped_release>(),
+          py::arg("shards"), py::call_guard<Unlocked>(),
           "Open shards, or what one index file lists; every header is checked.")
       .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
                   "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from .. import forked
 from ..dtypes import FLOATING_POINT, code_of
 from .native import NotNativeError, check_own_loading, construction_lock
 from .warmup import spared
@@ -163,7 +164,7 @@ class _Holder(logging.Filter):
 @contextlib.contextmanager
 def _held_records() -> Iterator[list[logging.LogRecord]]:
     """Hold back what the library logs, to be said at the end or, when stock takes over, not at all."""
-    logger = logging.getLogger("transformers.modeling_utils")
+    logger = _held_logger()
     holder = _Holder()
     logger.addFilter(holder)
     try:
@@ -172,3 +173,15 @@ def _held_records() -> Iterator[list[logging.LogRecord]]:
         logger.removeFilter(holder)
         for record in holder.records:
             logger.handle(record)
+
+
+def _held_logger() -> logging.Logger:
+    return logging.getLogger("transformers.modeling_utils")
+
+
+@forked.anew_in_child
+def _let_go_of_records() -> None:
+    # A thread of the child may get the number of one of the parent's.
+    for held in _held_logger().filters[:]:
+        if isinstance(held, _Holder) and held.thread != threading.get_ident():
+            _held_logger().removeFilter(held)
