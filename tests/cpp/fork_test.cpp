@@ -83,8 +83,8 @@ bool refuses(const std::function<void()>& call) {
 
 class ForkTest : public ::testing::Test {
  protected:
-  std::shared_ptr<Gate> gate_ = std::make_shared<Gate>(safetensors_bytes(
-      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(8, '\1')));
+  std::shared_ptr<Gate> gate_ = std::make_shared<Gate>(
+      safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(8, '\1')));
   Checkpoint::Ptr checkpoint_ = Checkpoint::from_sources({gate_});
   Loader loader_{{.threads = 2}};
 };
@@ -141,8 +141,8 @@ TEST_F(ForkTest, ALoaderOfTheParentsRefusesAndAnotherOneLoads) {
   EXPECT_TRUE(holds_in_child([&] { return refuses([&] { static_cast<void>(loader_.release_pinned_memory()); }); }));
   EXPECT_TRUE(holds_in_child([&] { return refuses([&] { static_cast<void>(loader_.pinned_bytes()); }); }));
   EXPECT_TRUE(holds_in_child([&] {
-    const auto other = Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_bytes(
-        R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(8, '\2')))});
+    const auto other = Checkpoint::from_sources({std::make_shared<MemorySource>(
+        safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(8, '\2')))});
     Loader own({.threads = 2});
     return own.start(other).get().tensors().at("a").data()[0] == std::byte{2};
   }));
