@@ -5,13 +5,15 @@
 
 #include <memory>
 
+#include "bindings/interpreter.hpp"
+
 namespace warpload::bindings {
 
 // Native code may drop the result on any thread, and after the interpreter's end.
 [[nodiscard]] inline std::shared_ptr<void> keep(pybind11::object object) {
   return {object.release().ptr(), [](void* kept) {
-            if (Py_IsInitialized() == 0) return;  // the process ends: nobody needs the memory
-            const pybind11::gil_scoped_acquire lock;
+            if (interpreter_ends()) return;  // and the process with it: nobody needs the memory
+            const Locked lock;
             Py_DECREF(static_cast<PyObject*>(kept));
           }};
 }

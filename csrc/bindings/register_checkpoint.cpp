@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/interpreter.hpp"
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "bindings/unpicklable.hpp"
@@ -100,7 +101,7 @@ void register_checkpoint(py::module_& module) {
             const IndexRules rules = as_published ? IndexRules::as_published : IndexRules::strict;
             return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards, rules));
           },
-          py::arg("shards"), py::kw_only(), py::arg("as_published") = false, py::call_guard<py::gil_scoped_release>(),
+          py::arg("shards"), py::kw_only(), py::arg("as_published") = false, py::call_guard<Unlocked>(),
           "Open shards, or what one index file lists, strictly or as the libraries read it; every header is checked.")
       .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
                   "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")

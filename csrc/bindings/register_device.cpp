@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "bindings/interpreter.hpp"
 #include "bindings/register.hpp"
 #include "bindings/unpicklable.hpp"
 #include "device/backend.hpp"
@@ -31,7 +32,7 @@ void register_beside_captures(py::module_& module) {
 
 void register_device(py::module_& module) {
   register_beside_captures(module);
-  using Released = py::call_guard<py::gil_scoped_release>;
+  using Released = py::call_guard<Unlocked>;
   py::class_<Device> bound(module, "Device", "Where tensors can live, reached through pinned slots.");
   refuse_pickling(bound);
   bound.def_static("host_through_slots", &Device::host_through_slots, "The host's memory, as if it were a GPU's.")
@@ -47,7 +48,7 @@ void register_device(py::module_& module) {
           [](const Device& device) {
             DeviceMemoryInfo info;
             {
-              const py::gil_scoped_release release;
+              const Unlocked unlocked;
               info = device.memory();
             }
             return py::make_tuple(info.free_bytes, info.total_bytes);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bindings/dlpack.hpp"
+#include "bindings/interpreter.hpp"
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "bindings/unpicklable.hpp"
@@ -48,19 +49,19 @@ template <class Finished>
 void wait_interruptibly(LoadHandle& handle, Finished finished) {
   while (true) {
     {
-      const py::gil_scoped_release release;
+      const Unlocked unlocked;
       if (finished(kSignalInterval)) break;
     }
     if (PyErr_CheckSignals() != 0) {
       {
-        const py::gil_scoped_release release;
+        const Unlocked unlocked;
         handle.cancel();
         handle.wait();
       }
       throw py::error_already_set();
     }
   }
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   handle.rethrow_if_failed();
 }
 
@@ -68,8 +69,11 @@ void wait_interruptibly(LoadHandle& handle, Finished finished) {
 std::vector<AdoptedMemory> ask_for_memory(const py::object& function, std::span<const SegmentSize> sizes) {
   py::list wanted;
   for (const SegmentSize& size : sizes) wanted.append(py::make_tuple(size.segment, size.bytes));
+  // This thread may be ended inside the function: see interpreter.hpp.
+  PyObject* const found = stay_if_ended([&] { return PyObject_CallOneArg(function.ptr(), wanted.ptr()); });
+  if (found == nullptr) throw py::error_already_set();
   std::vector<AdoptedMemory> memory;
-  for (const py::handle& item : function(wanted)) {
+  for (const py::handle& item : py::reinterpret_steal<py::object>(found)) {
     const auto [address, owner] = item.cast<std::pair<std::uintptr_t, py::object>>();
     memory.push_back({reinterpret_cast<std::byte*>(address), keep(owner)});
   }
@@ -80,7 +84,7 @@ std::vector<AdoptedMemory> ask_for_memory(const py::object& function, std::span<
 SegmentAllocator make_allocator(const py::object& segments, const py::object& staging) {
   if (segments.is_none() && staging.is_none()) return {};
   return [&segments, &staging](std::span<const SegmentSize> sizes) {
-    const py::gil_scoped_acquire lock;
+    const Locked lock;
     const bool for_casts = sizes[0].staging;
     const py::object& function = for_casts ? staging : segments;
     if (function.is_none()) return std::vector<AdoptedMemory>(sizes.size());
@@ -112,14 +116,6 @@ py::list describe(const LoadHandle& handle, std::size_t segment) {
   return result;
 }
 
-// Joining workers must not hold the interpreter's lock: other threads may need it meanwhile.
-struct ReleaseLock {
-  void operator()(LoadHandle* handle) const {
-    const py::gil_scoped_release release;
-    delete handle;
-  }
-};
-
 DeviceCasts parse_casts(const std::string& name) {
   if (name == "auto") return DeviceCasts::kAuto;
   if (name == "host") return DeviceCasts::kHost;
@@ -134,16 +130,16 @@ DirectIo parse_direct_io(const std::string& name) {
   throw InvalidArgumentError({.reason = "direct_io is '" + name + "', not auto, never or always"});
 }
 
-std::unique_ptr<Loader> make_loader(unsigned threads, std::uint64_t pinned_bytes, const std::string& device_casts,
-                                    const std::string& direct_io) {
-  return std::make_unique<Loader>(LoaderOptions{.threads = threads,
-                                                .pinned_bytes = pinned_bytes,
-                                                .device_casts = parse_casts(device_casts),
-                                                .direct_io = parse_direct_io(direct_io)});
+std::unique_ptr<Loader, DeleteUnlocked> make_loader(unsigned threads, std::uint64_t pinned_bytes,
+                                                    const std::string& device_casts, const std::string& direct_io) {
+  return std::unique_ptr<Loader, DeleteUnlocked>(new Loader(LoaderOptions{.threads = threads,
+                                                                          .pinned_bytes = pinned_bytes,
+                                                                          .device_casts = parse_casts(device_casts),
+                                                                          .direct_io = parse_direct_io(direct_io)}));
 }
 
 void register_handle(py::module_& module) {
-  py::class_<LoadHandle, std::unique_ptr<LoadHandle, ReleaseLock>> bound(
+  py::class_<LoadHandle, std::unique_ptr<LoadHandle, DeleteUnlocked>> bound(
       module, "LoadHandle", "A load under way; dropping it cancels and drains.");
   refuse_pickling(bound);
   bound
@@ -165,13 +161,18 @@ void register_handle(py::module_& module) {
           [](const LoadHandle& handle, std::size_t segment, std::uintptr_t stream) {
             handle.make_stream_wait(segment, reinterpret_cast<void*>(stream));
           },
-          py::arg("segment"), py::arg("stream"), py::call_guard<py::gil_scoped_release>(),
+          py::arg("segment"), py::arg("stream"), py::call_guard<Unlocked>(),
           "Make the work of a stream wait for the copies of a segment that wait_segment has returned for.")
-      .def("wait_arrival", &LoadHandle::wait_arrival, py::arg("segment"), py::call_guard<py::gil_scoped_release>(),
+      .def("wait_arrival", &LoadHandle::wait_arrival, py::arg("segment"), py::call_guard<Unlocked>(),
            "Wait until the copies of such a segment are done; raises when one failed.")
-      .def("drop_segment", &LoadHandle::drop_segment, py::arg("segment"), py::call_guard<py::gil_scoped_release>(),
+      .def("drop_segment", &LoadHandle::drop_segment, py::arg("segment"), py::call_guard<Unlocked>(),
            "Give a segment up; its memory goes with the last of its tensors.")
-      .def("cancel", &LoadHandle::cancel, "Ask the workers to stop; does not wait.")
+      .def(
+          "cancel",
+          [](LoadHandle& handle) {
+            if (!handle.wait_for({})) handle.cancel();  // in a child of fork, wait_for says so
+          },
+          "Ask the workers to stop; does not wait.")
       .def("tensors", &describe, py::arg("segment"),
            "(name, dtype code, shape, DLPack capsule, capsule has dtype) of each tensor, at once. A capsule "
            "can be "
@@ -202,20 +203,21 @@ void register_loader(py::module_& module) {
           [](const SegmentRequest& request) { return std::const_pointer_cast<Checkpoint>(request.checkpoint); },
           "What it asks for.");
   register_handle(module);
-  using Released = py::call_guard<py::gil_scoped_release>;
-  py::class_<Loader> loader_class(module, "Loader", "Owns the worker threads and the pinned slots.");
+  using Released = py::call_guard<Unlocked>;
+  py::class_<Loader, std::unique_ptr<Loader, DeleteUnlocked>> loader_class(module, "Loader", "Owns the worker threads and the pinned slots.");
   refuse_pickling(loader_class);
   loader_class
       .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,
            py::arg("pinned_bytes") = LoaderOptions{}.pinned_bytes, py::arg("device_casts") = "auto",
            py::arg("direct_io") = "auto")
       .def_property_readonly("threads", &Loader::threads)
+      .def_static("most_threads", &Loader::most_threads, "Workers that a loader has at most, whatever it is asked for.")
       .def(
           "start",
           [](const Loader& loader, const std::vector<SegmentRequest>& requests, const py::object& allocate,
              const py::object& allocate_staging) {
             const SegmentAllocator allocator = make_allocator(allocate, allocate_staging);
-            const py::gil_scoped_release release;
+            const Unlocked unlocked;
             return loader.start(requests, allocator);
           },
           py::arg("requests"), py::arg("allocate") = py::none(), py::arg("allocate_staging") = py::none(),

@@ -79,11 +79,6 @@ void TaskGroup::drop_queued() noexcept {
   if (!withdrawn.empty()) leave(withdrawn.size());
 }
 
-bool TaskGroup::finished() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return pending_ == 0;
-}
-
 void TaskGroup::wait() const {
   std::unique_lock lock(mutex_);
   drained_.wait(lock, [this] { return pending_ == 0; });

@@ -37,7 +37,8 @@ class TaskGroup {
   void fail(std::exception_ptr error) noexcept;
 
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_relaxed); }
-  [[nodiscard]] bool finished() const noexcept;
+  // Takes no lock, so that a child after fork may ask.
+  [[nodiscard]] bool finished() const noexcept { return pending_ == 0; }
 
   void wait() const;
   [[nodiscard]] bool wait_until(std::chrono::steady_clock::time_point time) const;
@@ -55,8 +56,8 @@ class TaskGroup {
   std::function<void()> at_end_;
   mutable std::mutex mutex_;
   mutable std::condition_variable drained_;
-  std::size_t pending_ = 0;
-  bool unsettled_ = false;  // a task has begun since at_end ran
+  std::atomic<std::size_t> pending_ = 0;  // changed under the lock
+  bool unsettled_ = false;                // a task has begun since at_end ran
   std::exception_ptr error_;
   std::atomic<bool> stopping_ = false;
 };

@@ -1,5 +1,7 @@
 #include "warpload/load_handle.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -22,7 +24,21 @@ void check_segment(std::size_t segment, std::size_t count) {
   if (segment >= count) throw InvalidArgumentError({.reason = "no such segment"});
 }
 
+[[noreturn]] void refuse_process() {
+  throw InvalidArgumentError(
+      {.reason = "the load belongs to the process that started it; this one is its child by fork",
+       .cure = "load anew in the child, or wait for the load before the fork"});
+}
+
 }  // namespace
+
+// A child after fork has none of the threads that a load needs to go on, and their locks may be held for good. What had
+// ended before the fork is there.
+bool LoadHandle::is_foreign() const {
+  if (state_->owner == ::getpid()) return false;
+  if (!state_->group.finished()) refuse_process();
+  return true;
+}
 
 LoadHandle::LoadHandle(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 LoadHandle::LoadHandle(LoadHandle&&) noexcept = default;
@@ -33,30 +49,44 @@ LoadHandle& LoadHandle::operator=(LoadHandle&& other) noexcept {
 LoadHandle::~LoadHandle() { State::end(std::move(state_)); }
 
 bool LoadHandle::done() const noexcept {
-  static_cast<void>(state_->stopping());  // a load that no worker has come to yet may be past its deadline
+  if (state_->owner != ::getpid()) return true;  // nobody is at it here
+  static_cast<void>(state_->stopping());         // a load that no worker has come to yet may be past its deadline
   return state_->group.finished();
 }
 
-void LoadHandle::wait() const { static_cast<void>(state_->wait_until(Clock::time_point::max())); }
-bool LoadHandle::wait_for(std::chrono::milliseconds timeout) const { return state_->wait_until(time_in(timeout)); }
+void LoadHandle::wait() const {
+  if (!is_foreign()) static_cast<void>(state_->wait_until(Clock::time_point::max()));
+}
+
+bool LoadHandle::wait_for(std::chrono::milliseconds timeout) const {
+  return is_foreign() || state_->wait_until(time_in(timeout));
+}
 
 bool LoadHandle::wait_segment_for(std::size_t segment, std::chrono::milliseconds timeout) const {
   check_segment(segment, segment_count());
-  return state_->wait_segment_until(segment, time_in(timeout));
+  return is_foreign() || state_->wait_segment_until(segment, time_in(timeout));
+}
+
+// A driver cannot be used on both sides of a fork.
+DeviceLane* LoadHandle::lane_here(std::size_t segment) const {
+  DeviceLane* const lane = state_->lane_of[segment];
+  if (is_foreign() && lane != nullptr) refuse_process();
+  return lane;
 }
 
 void LoadHandle::make_stream_wait(std::size_t segment, void* stream) const {
   check_segment(segment, segment_count());
-  if (DeviceLane* lane = state_->lane_of[segment]) lane->make_stream_wait(stream);
+  if (DeviceLane* lane = lane_here(segment)) lane->make_stream_wait(stream);
 }
 
 void LoadHandle::wait_arrival(std::size_t segment) const {
   check_segment(segment, segment_count());
-  if (DeviceLane* lane = state_->lane_of[segment]) lane->drain();
+  if (DeviceLane* lane = lane_here(segment)) lane->drain();
 }
 
 void LoadHandle::drop_segment(std::size_t segment) const {
   check_segment(segment, segment_count());
+  if (is_foreign()) refuse_process();
   state_->drop_segment(segment);
 }
 
@@ -66,11 +96,16 @@ LoadProgress LoadHandle::progress() const noexcept {
 
 LoadTimes LoadHandle::times() const noexcept { return state_->clock.times(); }
 
-void LoadHandle::cancel() noexcept { state_->cancel("the load was cancelled"); }
+void LoadHandle::cancel() noexcept {
+  if (state_->owner == ::getpid()) state_->cancel("the load was cancelled");
+}
 
-void LoadHandle::cancel_at(std::chrono::steady_clock::time_point deadline) noexcept { state_->cancel_at(deadline); }
+void LoadHandle::cancel_at(std::chrono::steady_clock::time_point deadline) noexcept {
+  if (state_->owner == ::getpid()) state_->cancel_at(deadline);
+}
 
 void LoadHandle::rethrow_if_failed() const {
+  static_cast<void>(is_foreign());
   if (!state_->group.error()) return;
   state_->group.wait();  // drained before it is reported
   std::rethrow_exception(state_->group.error());
@@ -80,6 +115,7 @@ std::size_t LoadHandle::segment_count() const noexcept { return state_->plan.seg
 
 TensorList LoadHandle::tensors(std::size_t segment) const {
   check_segment(segment, segment_count());
+  static_cast<void>(is_foreign());
   const std::lock_guard lock(state_->tensors_mutex);
   return state_->tensors[segment];
 }

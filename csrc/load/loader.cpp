@@ -1,5 +1,8 @@
 #include "warpload/loader.hpp"
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <utility>
 
 #include "base/process_owned.hpp"
@@ -14,6 +17,15 @@ namespace warpload {
 struct Loader::State {
   explicit State(const LoaderOptions& options)
       : resources(owned_by_this_process(new LoaderResources(options))), preparations(resources->workers()) {}
+  // A child after fork has none of the threads, and may find a lock held for good.
+  void check_process() const {
+    if (owner == ::getpid()) return;
+    throw InvalidArgumentError(
+        {.reason = "the loader belongs to the process that made it; this one is its child by fork",
+         .cure = "make a loader in the child"});
+  }
+
+  const pid_t owner = ::getpid();
   std::shared_ptr<LoaderResources> resources;
   TaskGroup preparations;
 };
@@ -23,6 +35,7 @@ Loader::Loader(Loader&&) noexcept = default;
 Loader& Loader::operator=(Loader&&) noexcept = default;
 Loader::~Loader() = default;
 
+unsigned Loader::most_threads() noexcept { return LoaderResources::most_threads(); }
 unsigned Loader::threads() const noexcept { return state_->resources->options().threads; }
 
 LoadHandle Loader::start_one(Checkpoint::Ptr checkpoint, SegmentOptions&& options) const {
@@ -37,6 +50,7 @@ std::uint64_t Loader::arena_bytes_of_one(Checkpoint::Ptr checkpoint, SegmentOpti
 }
 
 LoadHandle Loader::start(const std::vector<SegmentRequest>& requests, const SegmentAllocator& allocate) const {
+  state_->check_process();
   LoadSetup setup(*state_->resources, requests, allocate);  // outlives the workers where reserving fails
   auto state = std::make_unique<LoadHandle::State>(state_->resources, requests, setup);
   state->start(setup);
@@ -48,6 +62,7 @@ std::uint64_t Loader::arena_bytes(const std::vector<SegmentRequest>& requests) c
 }
 
 void Loader::prepare(const Device& device, std::uint64_t bytes) const {
+  state_->check_process();
   if (!device.through_slots()) return;
   LoaderResources& resources = *state_->resources;
   // One worker opens the device, which takes a while; pinning is the pool's own business.
@@ -61,8 +76,19 @@ void Loader::prepare(const Device& device, std::uint64_t bytes) const {
   });
 }
 
-std::uint64_t Loader::release_pinned_memory() const { return state_->resources->release_pinned_memory(); }
-std::uint64_t Loader::pinned_bytes() const { return state_->resources->pinned_bytes(); }
-std::string Loader::pinning_failure() const { return state_->resources->pinning_failure(); }
+std::uint64_t Loader::release_pinned_memory() const {
+  state_->check_process();
+  return state_->resources->release_pinned_memory();
+}
+
+std::uint64_t Loader::pinned_bytes() const {
+  state_->check_process();
+  return state_->resources->pinned_bytes();
+}
+
+std::string Loader::pinning_failure() const {
+  state_->check_process();
+  return state_->resources->pinning_failure();
+}
 
 }  // namespace warpload

@@ -7,12 +7,15 @@ namespace {
 
 // Memory bandwidth is spent long before; more workers only fight over it.
 constexpr unsigned kMostDefaultThreads = 32;
+// Workers that wait for a slow disk or network leave their processors to others; but no more than so many a processor.
+constexpr unsigned kThreadsPerProcessor = 4;
 constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
 // A slot for each worker to fill, and a few that are being copied meanwhile: more only take longer to pin.
 constexpr std::uint64_t kSpareSlots = 4;
 
 LoaderOptions checked(LoaderOptions options) {
   if (options.threads == 0) options.threads = std::min(ThreadPool::usable_processors(), kMostDefaultThreads);
+  options.threads = std::min(options.threads, LoaderResources::most_threads());
   if (options.copy_streams == 0) throw InvalidArgumentError({.reason = "copy_streams is 0, not at least 1"});
   if (options.slot_bytes == 0 || options.slot_bytes % kHugePage != 0) {
     throw InvalidArgumentError(
@@ -22,6 +25,10 @@ LoaderOptions checked(LoaderOptions options) {
 }
 
 }  // namespace
+
+unsigned LoaderResources::most_threads() noexcept {
+  return std::max(kThreadsPerProcessor * ThreadPool::usable_processors(), kMostDefaultThreads);
+}
 
 LoaderResources::LoaderResources(const LoaderOptions& options)
     : options_(checked(options)), cast_sites_(options_.device_casts, options_.threads), workers_(options_.threads) {}

@@ -22,6 +22,9 @@ class LoaderResources {
  public:
   explicit LoaderResources(const LoaderOptions& options);
 
+  // More workers than these are not started, whatever the options say.
+  [[nodiscard]] static unsigned most_threads() noexcept;
+
   [[nodiscard]] const LoaderOptions& options() const noexcept { return options_; }
   [[nodiscard]] ThreadPool& workers() noexcept { return workers_; }
   [[nodiscard]] CastSites& cast_sites() noexcept { return cast_sites_; }

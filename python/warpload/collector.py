@@ -12,31 +12,43 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import threading
 from collections.abc import Iterator
 
-_lock = threading.Lock()
-_depth = 0
+from . import forked
+
+_lock = forked.Lock()
+_users = forked.Users()
 _was_enabled = False
 
 
 @contextlib.contextmanager
 def suspended() -> Iterator[None]:
     """Keep automatic collection off; restore what was set before when the last of all nested or parallel uses ends."""
-    global _depth, _was_enabled
+    global _was_enabled
     with _lock:
-        if _depth == 0:
+        if len(_users) == 0:
             _was_enabled = gc.isenabled()
-            gc.disable()
-        _depth += 1
+        user = _users.add()
+        gc.disable()
     try:
         yield
     finally:
         with _lock:
-            _depth -= 1
-            if _depth == 0 and _was_enabled:
-                _declare_all_old()
-                gc.enable()
+            if _users.is_last(user):
+                _resume()  # before it goes: a child of a fork in between does the same again
+            _users.remove(user)
+
+
+def _resume() -> None:
+    if _was_enabled:
+        _declare_all_old()
+        gc.enable()
+
+
+@forked.anew_in_child
+def _forget_other_threads() -> None:
+    if _users.lost():
+        _resume()
 
 
 def _declare_all_old() -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from . import forked
 
 # Takes the function below, then the arguments of the call.
 Act = Callable[..., Any]
@@ -42,7 +43,7 @@ class Confined:
         self._ours: Callable[..., Any] | None = None
         self._first: Callable[..., Any] | None = None  # what was there before ours for the first time
         self._found: Callable[..., Any] | None = None  # what ours stands before now
-        os.register_at_fork(after_in_child=self._count_anew)
+        forked.anew_in_child(self._count_anew)
 
     @contextlib.contextmanager
     def replaced(self, act: Act) -> Iterator[None]:
@@ -81,16 +82,22 @@ class Confined:
             setattr(owner, self._name, self._ours)
 
     def _release(self) -> None:
-        owner = self._find_owner()
         with self._lock:
             self._holders -= 1
-            if self._holders == 0 and vars(owner)[self._name] is self._ours:  # else someone has replaced ours
-                setattr(owner, self._name, self._found)
+            if self._holders == 0:
+                self._put_back()
+
+    def _put_back(self) -> None:
+        owner = self._find_owner()
+        if vars(owner)[self._name] is self._ours:  # else someone has replaced ours
+            setattr(owner, self._name, self._found)
 
     def _count_anew(self) -> None:
         # A child has none of its parent's other threads.
         self._lock = threading.Lock()
         self._holders = len(self._here.acts)
+        if self._holders == 0 and self._ours is not None:
+            self._put_back()
 
     def _passing_on(self, like: Callable[..., Any]) -> Callable[..., Any]:
         here = self._here

@@ -14,24 +14,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import _core, errors, options, room
+from . import _core, errors, forked, options, room
 from .errors import DeviceError, InvalidArgumentError, device_out_of_memory
 
 if TYPE_CHECKING:
     import torch
 
 _natives: dict[tuple[str, int], _core.Device] = {}
-_natives_lock = threading.Lock()
+_natives_lock = forked.Lock()
 
 
+@forked.anew_in_child
 def _forget_natives() -> None:
     # A child must not use its parent's driver.
-    global _natives, _natives_lock
+    global _natives
     _natives = {}
-    _natives_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_natives)
 
 
 def arena_device(device: Any) -> torch.device | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, errors, options
+from . import _core, devices, errors, forked, options
 from .dtypes import torch_dtypes
 from .options import LoadOptions
 
@@ -24,17 +23,14 @@ StrPath = str | os.PathLike[str]
 
 # By their options: the environment may ask for others with each load.
 _loaders: dict[LoadOptions, _core.Loader] = {}
-_loaders_lock = threading.Lock()
+_loaders_lock = forked.Lock()
 
 
+@forked.anew_in_child
 def _forget_loaders() -> None:
     # A child has none of its parent's threads; the core knows not to join them there.
-    global _loaders, _loaders_lock
+    global _loaders
     _loaders = {}
-    _loaders_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_loaders)
 
 
 def loader() -> _core.Loader:
@@ -46,10 +42,22 @@ def loader() -> _core.Loader:
         InvalidArgumentError: the environment asks for what does not exist.
     """
     wanted = replace(options.current(), arena="auto")  # that one is none of the loader's
+    if wanted.threads > (most := _core.Loader.most_threads()):
+        _tell_once(f"{options.asked_threads(wanted)} are more threads than can help here: {most} are started")
+        wanted = replace(wanted, threads=most)
     with _loaders_lock:
         if wanted not in _loaders:
             _loaders[wanted] = _core.Loader(**wanted.of_loader())
         return _loaders[wanted]
+
+
+_told: set[str] = set()
+
+
+def _tell_once(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        logger.warning(message)
 
 
 def worker_count() -> int:
@@ -165,19 +173,14 @@ def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | 
         _tell_of_pinning()
 
 
-_told: set[str] = set()
-
-
 def _tell_of_pinning() -> None:
     """Say once that host memory could not be pinned; the load went on with what there was."""
     native = loader()
     failure = native.pinning_failure
-    if failure and failure not in _told:
-        _told.add(failure)
-        logger.warning(
-            "only %d bytes of host memory could be pinned, so copies to the device are slower: %s",
-            native.pinned_bytes,
-            failure,
+    if failure:
+        _tell_once(
+            f"only {native.pinned_bytes} bytes of host memory could be pinned, so copies to the device are slower:"
+            f" {failure}"
         )
 
 

@@ -18,12 +18,13 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+from . import forked
 
 # Takes what is replaced and returns its replacement.
 Wrapper = Callable[[Any], Any]
@@ -96,70 +97,84 @@ class _Replaced:
     after: Any
 
 
-_lock = threading.RLock()
-_holders = 0
-_installed = False
+_lock = forked.Lock()
+_holders = forked.Users()
+_installed: object = None  # the holder that ``install`` added
 _replaced: dict[str, list[_Replaced]] = {}
 _accelerated: ContextVar[bool] = ContextVar("warpload_accelerated", default=False)
 
 
 def active() -> bool:
     """Tell whether loads on this thread are to go through the core."""
-    return _installed or _accelerated.get()
+    return _installed is not None or _accelerated.get()
 
 
 def install() -> None:
     """Make loads of the whole process go through the core, until ``uninstall``; a second call changes nothing."""
     global _installed
     with _lock:
-        if not _installed:
-            _hold()
-            _installed = True
+        if _installed is None:
+            _installed = _hold()
 
 
 def uninstall() -> None:
     """Undo ``install``; without one before, it changes nothing."""
     global _installed
     with _lock:
-        if _installed:
-            _installed = False
-            _release()
+        if _installed is not None:
+            holder, _installed = _installed, None
+            _release(holder)
 
 
 @contextlib.contextmanager
 def accelerated() -> Iterator[None]:
     """Make loads on this thread go through the core inside the block."""
     with _lock:
-        _hold()
+        holder = _hold()
     token = _accelerated.set(True)
     try:
         yield
     finally:
         _accelerated.reset(token)
         with _lock:
-            _release()
+            _release(holder)
 
 
-def _hold() -> None:
-    global _holders
-    _holders += 1
-    if _holders == 1:
+def _hold() -> object:
+    holder = _holders.add()
+    _replace_everywhere()
+    return holder
+
+
+def _replace_everywhere() -> None:
+    if _watcher not in sys.meta_path:
         sys.meta_path.insert(0, _watcher)
     for name in _TARGETS:  # each time: another thread may have been in the midst of importing one before
         if (module := sys.modules.get(name)) is not None and not _is_initialising(module):
             _replace_in(module)
 
 
-def _release() -> None:
-    global _holders
-    _holders -= 1
-    if _holders > 0:
-        return
-    sys.meta_path.remove(_watcher)
+def _release(holder: object) -> None:
+    _holders.remove(holder)
+    if len(_holders) == 0:
+        _put_back_everywhere()
+
+
+def _put_back_everywhere() -> None:
+    if _watcher in sys.meta_path:
+        sys.meta_path.remove(_watcher)
     for name in reversed(list(_replaced)):
-        for replaced in reversed(_replaced.pop(name)):
+        for replaced in reversed(_replaced[name]):
             if vars(replaced.owner).get(replaced.name) is replaced.after:  # else someone has replaced ours
                 setattr(replaced.owner, replaced.name, replaced.before)
+        del _replaced[name]  # last, so that a child of a fork in between can go on
+
+
+@forked.anew_in_child
+def _forget_other_threads() -> None:
+    _holders.lost(but=_installed)
+    if len(_holders) == 0:
+        _put_back_everywhere()  # which another thread may have been in the midst of
 
 
 def _is_initialising(module: ModuleType) -> bool:
@@ -168,19 +183,21 @@ def _is_initialising(module: ModuleType) -> bool:
 
 def _replace_in(module: ModuleType) -> None:
     with _lock:
-        if _holders == 0 or module.__name__ in _replaced:
+        if len(_holders) == 0:
             return
-        done = _replaced[module.__name__] = []
+        # Where a fork has caught another thread in the midst of this, the child goes on.
+        done = _replaced.setdefault(module.__name__, [])
+        names = {(replaced.owner, replaced.name) for replaced in done}
         for target in _TARGETS[module.__name__]:
             owner = getattr(module, target.owner, None) if target.owner else module
             before = None if owner is None else vars(owner).get(target.name)
-            if before is None:  # another version of the library, which does without
+            if before is None or (owner, target.name) in names:  # none in a version of the library that does without
                 continue
             after = _wrapped(before, target.wrapper)
             # A function that came from another of our modules may be the replacement already.
             before = getattr(before, "__warpload_original__", before)
+            done.append(_Replaced(owner, target.name, before, after))  # first, so that it can always be put back
             setattr(owner, target.name, after)
-            done.append(_Replaced(owner, target.name, before, after))
 
 
 def _wrapped(before: Any, wrapper: str) -> Any:

@@ -32,15 +32,20 @@ def _pinned_bytes() -> int:
 
 def _threads() -> int:
     """Return the number of workers that the environment asks for; 0 leaves it to us."""
+    return _threads_of_environment()[1]
+
+
+def _threads_of_environment() -> tuple[str, int]:
+    """Return the variable that says the number of workers, and the number; 0 leaves it to us."""
     if own := os.environ.get("WARPLOAD_THREADS", "").strip():
-        return _number("WARPLOAD_THREADS", own)
+        return "WARPLOAD_THREADS", _number("WARPLOAD_THREADS", own)
     enabled = os.environ.get("HF_ENABLE_PARALLEL_LOADING", "").upper()
     workers = os.environ.get("HF_PARALLEL_LOADING_WORKERS", "").strip()
     if enabled in _FALSE:
-        return 0
+        return "HF_ENABLE_PARALLEL_LOADING", 0
     if workers:
-        return _number("HF_PARALLEL_LOADING_WORKERS", workers)
-    return _PARALLEL_WORKERS if enabled in _TRUE else 0
+        return "HF_PARALLEL_LOADING_WORKERS", _number("HF_PARALLEL_LOADING_WORKERS", workers)
+    return "HF_ENABLE_PARALLEL_LOADING", _PARALLEL_WORKERS if enabled in _TRUE else 0
 
 
 def _number(variable: str, text: str) -> int:
@@ -68,7 +73,8 @@ class LoadOptions:
         direct_io: whether bytes that are not in the page cache are read past it: ``"auto"``, ``"never"`` (they are then
             in the page cache for the next load), ``"always"`` (bytes that are there, too; to measure with).
             (``WARPLOAD_DIRECT_IO``)
-        threads: workers; 0 takes the processors of this process. (``WARPLOAD_THREADS``, or diffusers' own
+        threads: workers; 0 takes the processors of this process. More than four for each of those, or than 32 where
+            that is more, are not started, which is logged once. (``WARPLOAD_THREADS``, or diffusers' own
             ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
 
     Raises:
@@ -118,3 +124,9 @@ def current() -> LoadOptions:
     """
     active = _active.get()
     return active[-1] if active else LoadOptions()
+
+
+def asked_threads(wanted: LoadOptions) -> str:
+    """Say where a number of workers comes from, and the number."""
+    variable, number = _threads_of_environment()
+    return f"{variable}={number}" if number == wanted.threads else f"LoadOptions(threads={wanted.threads})"

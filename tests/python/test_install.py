@@ -24,7 +24,7 @@ from warpload import hooks
 def _nothing_stays_installed() -> Iterator[None]:
     yield
     warpload.uninstall()
-    assert hooks._holders == 0
+    assert len(hooks._holders) == 0
     assert replaced() == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 
 import warpload
 from support.pipelines import Saved
-from support.processes import run_python
+from support.processes import run_python, thread_count
 from warpload import _core, engine, options
 
 VARIABLES = {
@@ -99,18 +101,61 @@ def test_the_own_number_of_threads_comes_before_diffusers(monkeypatch: pytest.Mo
     assert warpload.LoadOptions().threads == 2
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("WARPLOAD_THREADS", 9999), ("HF_PARALLEL_LOADING_WORKERS", 1000), ("WARPLOAD_THREADS", 10**30), (None, 10**30)],
+)
+def test_more_threads_than_can_help_are_not_started_and_that_is_said_once(
+    variable: str | None, value: int, mixed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    most = max(4 * len(os.sched_getaffinity(0)), 32)
+    spy = _Spy(monkeypatch)
+    monkeypatch.setattr(engine, "_told", set())
+    if variable is not None:
+        monkeypatch.setenv(variable, str(value))
+    given = None if variable is not None else warpload.LoadOptions(threads=value)
+    before = thread_count()
+
+    with caplog.at_level(logging.WARNING, "warpload"):
+        for _ in range(3):
+            warpload.load_file(mixed, dtype=torch.float64, options=given)
+
+    assert thread_count() - before <= most
+    assert [each["threads"] for each in spy.made] == [most]
+    (record,) = caplog.records
+    asked = f"LoadOptions(threads={value})" if variable is None else f"{variable}={value}"
+    assert asked in record.getMessage()
+    assert f"{most} are started" in record.getMessage()
+
+
+def test_threads_up_to_what_can_help_are_started_without_a_word(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    most = _core.Loader.most_threads()
+    spy = _Spy(monkeypatch)
+
+    with caplog.at_level(logging.WARNING, "warpload"):
+        warpload.load_file(mixed, options=warpload.LoadOptions(threads=most))
+
+    assert [each["threads"] for each in spy.made] == [most]
+    assert caplog.records == []
+
+
 class _Spy:
     """Counts the native loaders that are made, and with which options."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[dict[str, Any]] = []
-        original = _core.Loader
+        spy, original = self, _core.Loader
 
-        def make(**arguments: Any) -> _core.Loader:
-            self.made.append(arguments)
-            return original(**arguments)
+        class Loader:
+            most_threads = staticmethod(original.most_threads)
 
-        monkeypatch.setattr(_core, "Loader", make)
+            def __new__(cls, **arguments: Any) -> _core.Loader:
+                spy.made.append(arguments)
+                return original(**arguments)
+
+        monkeypatch.setattr(_core, "Loader", Loader)
         monkeypatch.setattr(engine, "_loaders", {})
 
 

@@ -14,6 +14,8 @@
 
 namespace warpload {
 
+class DeviceLane;
+
 /// How far a load is.
 struct LoadProgress {
   std::uint64_t bytes_done = 0;   ///< Bytes of files that have been read and sent; views count as nothing.
@@ -55,6 +57,10 @@ class WARPLOAD_API LoadResult {
 /// and gives back what no tensor refers to; in a child after fork it leaves everything behind. Threads: all members may
 /// be called from several threads at once, except the destructor and moves. A moved-from handle can only be destroyed
 /// or assigned to.
+///
+/// Processes: a load does not go on in a child after fork. There, all that waits for a load that had not ended before,
+/// or gives its tensors, throws InvalidArgumentError at once, as does what needs a device, or drops a segment; done is
+/// true, and cancel does nothing.
 class WARPLOAD_API LoadHandle {
  public:
   /// Takes the load over.
@@ -137,6 +143,8 @@ class WARPLOAD_API LoadHandle {
   friend class Loader;
   struct WARPLOAD_HIDDEN State;
   explicit LoadHandle(std::unique_ptr<State> state) noexcept;
+  [[nodiscard]] bool is_foreign() const;
+  [[nodiscard]] DeviceLane* lane_here(std::size_t segment) const;
   std::unique_ptr<State> state_;
 };
 

@@ -71,7 +71,8 @@ enum class DeviceCasts : std::uint8_t {
 /// What a loader is made with.
 struct LoaderOptions {
   Device device = Device::host();  ///< Where tensors go, unless a request says otherwise.
-  unsigned threads = 0;            ///< Workers; 0 takes the processors that this process may run on.
+  /// Workers; 0 takes the processors that this process may run on. Never more than Loader::most_threads.
+  unsigned threads = 0;
   /// At most, of the ring of slots, which has one for each worker and a few more.
   std::uint64_t pinned_bytes = std::uint64_t{128} << 20;
   std::uint64_t slot_bytes = std::uint64_t{4} << 20;  ///< Of one slot; a multiple of 2 MiB.

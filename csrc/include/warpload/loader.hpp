@@ -19,7 +19,8 @@ namespace warpload {
 ///
 /// Ownership: move-only; may be destroyed before its handles. Threads: every member but the destructor and moves may be
 /// called from any thread; loads run side by side on the same workers, those that were started first before the others.
-/// Not usable in a child after fork (its threads stay in the parent), where it may be destroyed and nothing else.
+/// Not usable in a child after fork (its threads stay in the parent), where it may be destroyed; what needs the
+/// threads, or what they share, throws InvalidArgumentError there.
 class WARPLOAD_API Loader {
  public:
   /// Starts the workers.
@@ -32,6 +33,10 @@ class WARPLOAD_API Loader {
   /// Likewise.
   Loader& operator=(Loader&&) noexcept;
   ~Loader();
+
+  /// How many workers a loader has at most, whatever its options say: four for each processor that this process may
+  /// run on, and 32 where those are fewer. More would only wait for each other.
+  [[nodiscard]] static unsigned most_threads() noexcept;
 
   /// How many workers there are.
   [[nodiscard]] unsigned threads() const noexcept;

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .. import forked
 from ..confined import Confined
 from .native import NotNativeError
 
@@ -200,6 +201,14 @@ def _held_records(attempt: Attempt) -> Iterator[None]:
     finally:
         for holder in holders:
             holder.handler.filters = [each for each in holder.handler.filters if each is not holder]
+
+
+@forked.anew_in_child
+def _let_go_of_records() -> None:
+    # A thread of the child may get the number of one of the parent's.
+    own = threading.get_ident()
+    for handler in _handlers():
+        handler.filters = [each for each in handler.filters if not (isinstance(each, _Holder) and each.thread != own)]
 
 
 def _handlers() -> list[logging.Handler]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import collector, engine
+from .. import collector, engine, forked
 from ..errors import WarploadError
 from ..report import LoadReport, remember
 from .weights import ModelWeights
@@ -127,6 +127,12 @@ class LoadBatch:
 
 # The batch that models loaded on this thread belong to; None where each is loaded by itself.
 current: ContextVar[LoadBatch | None] = ContextVar("warpload_batch", default=None)
+
+
+@forked.anew_in_child
+def _leave_the_batch() -> None:
+    # What a child loads is its own affair: nobody there waits for a batch that its parent began.
+    current.set(None)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 from transformers import PreTrainedModel
 
+from .. import forked
 from ..dtypes import FLOATING_POINT, code_of
 from .attempt import Attempt
 from .construction import undisturbed
@@ -214,3 +215,11 @@ def _named_in_records(name: str) -> Iterator[None]:
         yield
     finally:
         logger.filters = [each for each in logger.filters if each is not namer]
+
+
+@forked.anew_in_child
+def _forget_names() -> None:
+    # A thread of the child may get the number of one of the parent's.
+    logger = logging.getLogger("transformers.modeling_utils")
+    own = threading.get_ident()
+    logger.filters = [each for each in logger.filters if not (isinstance(each, _Namer) and each.thread != own)]

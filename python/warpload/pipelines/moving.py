@@ -7,16 +7,15 @@ have one; all others get stock's.
 from __future__ import annotations
 
 import functools
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from .. import devices, transfer
+from .. import devices, forked, transfer
 
-_lock = threading.RLock()
+_lock = forked.Lock()
 _ours: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 _alive = 0
 _original: Callable[..., Any] | None = None
@@ -39,8 +38,8 @@ def _replace() -> None:
     with _lock:
         _alive += 1
         if _original is None:
-            _original = DiffusionPipeline.to
-            DiffusionPipeline.to = _wrapped(_original)
+            DiffusionPipeline.to = _wrapped(before := DiffusionPipeline.to)
+            _original = before
 
 
 def _restore() -> None:

@@ -15,12 +15,17 @@ PACKAGE_FOLDER = str(Path(warpload.__file__).parents[1])
 TIMEOUT = 120  # seconds; only a hang reaches it
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of an interpreter that has this package and the tests' support."""
+    paths = [PACKAGE_FOLDER, str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+
+
 def run_python(code: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter that has this package and the tests' support; fail when it does."""
-    paths = [PACKAGE_FOLDER, str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     result = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
