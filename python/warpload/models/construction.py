@@ -271,7 +271,8 @@ def from_config(original: Function) -> Function:
         if not hooks.active():
             return original(cls, config, *arguments, **keywords)
         built = _handed_over.get()
-        if built is not None and (built.cls, built.config, built.settings) == (cls, config, keywords):
+        wanted = (cls, config, keywords)
+        if built is not None and not any(arguments) and (built.cls, built.config, built.settings) == wanted:
             _handed_over.set(None)
             return built.model
         with _in_our_load():
