@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,10 @@ from warpload.models import construction, native
 
 GENUINE = torch.nn.Module.register_parameter
 PATIENCE = 60
+
+# accelerate's patch of older versions fails on the parameters that transformers has marked.
+TAKES_MARKS = "_is_hf_initialized" in inspect.getsource(accelerate.big_modeling)
+needs_marks = pytest.mark.skipif(not TAKES_MARKS, reason="stock fails in this version of accelerate")
 
 
 class ObservedLock:
@@ -286,7 +291,8 @@ class WithAllKindsOfParameters(torch.nn.Module):
         self.odd = Odd(torch.ones(3), note="kept")
         self.marked = torch.nn.Parameter(torch.ones(2))
         marked = torch.nn.Parameter(torch.ones(2))
-        marked._is_hf_initialized = True
+        if TAKES_MARKS:
+            marked._is_hf_initialized = True
         self.register_parameter("marked", marked)
         self.register_parameter("none", None)
         self.register_buffer("buffer", torch.ones(2))
@@ -366,6 +372,7 @@ class Disturbed(CLIPTextModel):  # type: ignore[misc]
         return super().eval()
 
 
+@needs_marks
 @pytest.mark.parametrize("arguments", [{}, {"attn_implementation": "eager"}], ids=["native", "placed-by-stock"])
 def test_a_model_that_another_thread_spoilt_is_built_anew(
     arguments: dict[str, Any], clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -380,6 +387,7 @@ def test_a_model_that_another_thread_spoilt_is_built_anew(
     assert any("built anew" in message for message in caplog.messages)
 
 
+@needs_marks
 @pytest.mark.parametrize("arguments", [{}, {"attn_implementation": "eager"}], ids=["native", "placed-by-stock"])
 def test_a_model_that_is_spoilt_again_is_an_error(
     arguments: dict[str, Any], clip: Path, monkeypatch: pytest.MonkeyPatch
@@ -392,6 +400,7 @@ def test_a_model_that_is_spoilt_again_is_an_error(
     assert "Disturbed" in str(raised.value)
 
 
+@needs_marks
 def test_under_ones_own_patch_a_model_is_as_with_stock(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
     def load() -> CLIPTextModel:
         with accelerate.init_empty_weights():

@@ -235,8 +235,8 @@ def test_a_transformers_class_that_draws_and_warns_does_so_as_with_stock(
 class SpeakingConfig(transformers.CLIPTextConfig):  # type: ignore[misc]
     built = 0
 
-    def __post_init__(self, **keywords: Any) -> None:
-        super().__post_init__(**keywords)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
         speak(type(self))
 
 

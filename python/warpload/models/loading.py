@@ -281,7 +281,8 @@ class _TransformersCall(_Call):
 
     def by_stock(self) -> Any:
         load = functools.partial(self.stock, self.source, **self.kwargs)
-        return construction.undisturbed(self.label, load, construction.turn_when_begun)
+        device_map = self.kwargs.get("device_map")
+        return construction.undisturbed(self.label, load, construction.turn_when_begun, device_map=device_map)
 
 
 def _why_none(folder: Path) -> str:

@@ -80,7 +80,7 @@ def build(
         return loaded
 
     with spared(), _named_in_records(name):
-        model, info = undisturbed(cls.__name__, load)
+        model, info = undisturbed(cls.__name__, load, device_map=arguments["device_map"])
     _restore_names(model, name)
     if model.can_generate() and hasattr(model, "adjust_generation_fn"):
         _read_generation_settings(model, folder)
