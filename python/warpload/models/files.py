@@ -74,9 +74,15 @@ def kept_in_float32(folder: Path, code: str | None) -> tuple[str, ...]:
     return _WIDE_IN_HALF.get(str(read_config(folder).get("model_type")), ()) if code == "F16" else ()
 
 
-def shards_are_there(path: Path) -> bool:
-    """Tell whether a weight file, or every shard that an index names, is there."""
+def shards_of(path: Path) -> list[Path]:
+    """Return the files that hold a model's weights: the weight file itself, or the shards that an index names."""
     if path.suffix != ".json":
-        return path.is_file()
+        return [path]
     shards = (read_json(path) or {}).get("weight_map")
-    return isinstance(shards, dict) and all((path.parent / str(name)).is_file() for name in set(shards.values()))
+    return [path.parent / str(name) for name in set(shards.values())] if isinstance(shards, dict) else []
+
+
+def weight_names(variant: str | None) -> list[str]:
+    """Return every name that a model's weight file or index may have."""
+    stems = (_DIFFUSERS_STEM, _TRANSFORMERS_STEM)
+    return [_with_variant(name, variant) for stem in stems for name in (stem, f"{stem}.index.json")]

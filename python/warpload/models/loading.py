@@ -36,6 +36,7 @@ Function = Callable[..., Any]
 
 # Keyword arguments that say where files come from. A model that is found on the disk has no use for them.
 _FETCHING = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"})
+_NOT_CACHED = "not in the cache yet"
 # Arguments without meaning where nothing is offloaded.
 _OFFLOADING = frozenset({"max_memory", "offload_buffers", "offload_folder", "offload_state_dict"})
 
@@ -74,9 +75,14 @@ class _Call:
         subfolder = kwargs.get("subfolder") or ""
         self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
         self.label = subfolder or cls.__name__
+        self.snapshot: hub.Snapshot | None = None  # where the source is a repository that the cache has
 
     def build(self, batch: LoadBatch) -> Any:
         raise NotImplementedError
+
+    def asks_nobody(self) -> bool:
+        """Tell whether stock would take what is there without asking the Hub for the rest."""
+        return bool(self.kwargs.get("local_files_only")) or hub.is_offline()
 
     def folder(self) -> Path:
         """Return where the model lies on this disk, in the Hub's cache if need be."""
@@ -84,10 +90,14 @@ class _Call:
             raise NotNativeError(f"{self.source!r} is no path")
         folder = Path(self.location)
         if not os.path.isdir(self.source):
-            snapshot = hub.cached_snapshot(self.source, self.kwargs)
-            if snapshot is None:
-                raise NotNativeError("not in the cache yet")
-            folder = snapshot / (self.kwargs.get("subfolder") or "")
+            self.snapshot = hub.cached_snapshot(self.source, self.kwargs)
+            if self.snapshot is None:
+                raise NotNativeError(_NOT_CACHED)
+            folder = self.snapshot.folder / (self.kwargs.get("subfolder") or "")
+            if not self.asks_nobody() and not hub.has_model(
+                self.snapshot, self.kwargs.get("subfolder"), self.kwargs.get("variant")
+            ):
+                raise NotNativeError(_NOT_CACHED)
         if not (folder / "config.json").is_file():
             raise NotNativeError("no config.json")
         return folder
@@ -122,8 +132,8 @@ class _Call:
     ) -> ModelWeights:
         if path is None:
             raise NotNativeError(_why_none(folder))
-        if not os.path.isdir(self.source) and not files.shards_are_there(path):
-            raise NotNativeError("not in the cache yet")
+        if self.snapshot is not None and not hub.has_weights(self.snapshot, path):
+            raise NotNativeError(_NOT_CACHED)
         return batch.claim(self.label, path, code, devices.arena_device((device_map or {}).get("")))
 
 
@@ -215,6 +225,7 @@ class _TransformersCall(_Call):
         if self.cls.config_class is None:
             raise NotNativeError(f"{self.cls.__name__} has no configuration class")
         dtype, folder = self.dtype(), self.folder()
+        self._check_generation_settings()
         path = files.find_transformers_weights(folder, self.kwargs.get("variant"))
         code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
         weights = self.claim(batch, folder, path, code, device_map)
@@ -223,6 +234,13 @@ class _TransformersCall(_Call):
             model = transformers_model.build(self.cls, folder, str(self.source), dtype, settings, weights)
         batch.report.bytes += weights.checkpoint.nbytes
         return model
+
+    def _check_generation_settings(self) -> None:
+        # The last file that stock asks for: a cache may have all but this one.
+        if self.snapshot is None or self.asks_nobody() or not self.cls.can_generate():
+            return
+        if not self.snapshot.has_or_lacks(hub.inside(self.kwargs.get("subfolder"), "generation_config.json")):
+            raise NotNativeError(_NOT_CACHED)
 
 
 def _why_none(folder: Path) -> str:
