@@ -13,6 +13,7 @@ from . import _core, devices, engine
 from .dtypes import code_of
 from .errors import InvalidArgumentError
 from .options import LoadOptions
+from .report import LoadReport, recorded
 
 if TYPE_CHECKING:
     import torch
@@ -59,12 +60,39 @@ def load_file(
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
         DeviceError: the GPU's driver reported an error.
     """
+    name = _name_of(filename)
+    with recorded(LoadReport(name, kind="file")) as report, report.stage("load"):
+        tensors = read_file(filename, device, dtype, disable_mmap=disable_mmap, options=options, report=report)
+        report.components[os.path.basename(name)] = "native"
+        return tensors
+
+
+def _name_of(filename: engine.StrPath | Sequence[engine.StrPath]) -> str:
+    names = [filename] if isinstance(filename, str | os.PathLike) else list(filename)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return os.fspath(names[0]) + more if names else ""
+
+
+def read_file(
+    filename: engine.StrPath | Sequence[engine.StrPath],
+    device: str | int | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    disable_mmap: bool = False,
+    options: LoadOptions | None = None,
+    report: LoadReport | None = None,
+) -> dict[str, torch.Tensor]:
+    """Do what ``load_file`` does as a part of another load; a report given is told the bytes and threads."""
     checkpoint = engine.open_checkpoint(filename)
     code = None if dtype is None else _code(dtype)
     with options or contextlib.nullcontext():
         place = devices.arena_device(device)
         request = engine.request(checkpoint, place, dtype=code, zero_copy=not disable_mmap)
         (tensors,) = engine.load([request], [place])
+        if report is not None:
+            report.bytes = checkpoint.nbytes
+            if place is not None or code is not None or disable_mmap:  # else nobody works: asking would take longer
+                report.threads = engine.worker_count()
     if place is not None or _is_cpu(device):
         return tensors
     return {name: tensor.to(device) for name, tensor in tensors.items()}
@@ -196,9 +224,14 @@ def safe_open(
         FormatError: the file is not valid.
         IoError: the file is missing or unreadable.
     """
-    if framework in ("pt", "torch", "pytorch"):
-        return TorchFile(filename, device)
-    import safetensors
+    name = os.fspath(filename)
+    with recorded(LoadReport(name, kind="file")) as report, report.stage("open"):
+        if framework in ("pt", "torch", "pytorch"):
+            opened = TorchFile(filename, device)
+            report.components[os.path.basename(name)], report.bytes = "native", opened.nbytes
+            return opened
+        import safetensors
 
-    logger.info("%s is opened by safetensors itself: framework %r is not torch", os.fspath(filename), framework)
-    return safetensors.safe_open(filename, framework, device, **options)
+        logger.info("%s is opened by safetensors itself: framework %r is not torch", name, framework)
+        report.components[os.path.basename(name)] = f"stock: framework {framework!r} is not torch"
+        return safetensors.safe_open(filename, framework, device, **options)
