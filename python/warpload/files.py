@@ -58,10 +58,11 @@ def load_file(
         FormatError: the file is not valid; says where and why.
         IoError: the file is missing, unreadable, or changed while it was read.
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
-        DeviceError: the GPU's driver reported an error.
+        DeviceError: the GPU's driver reported an error, or there is no such GPU.
     """
     name = _name_of(filename)
     with recorded(LoadReport(name, kind="file")) as report, report.stage("load"):
+        devices.require(device)
         tensors = read_file(filename, device, dtype, disable_mmap=disable_mmap, options=options, report=report)
         report.components[os.path.basename(name)] = "native"
         return tensors
@@ -223,10 +224,12 @@ def safe_open(
     Raises:
         FormatError: the file is not valid.
         IoError: the file is missing or unreadable.
+        DeviceError: there is no such GPU.
     """
     name = os.fspath(filename)
     with recorded(LoadReport(name, kind="file")) as report, report.stage("open"):
         if framework in ("pt", "torch", "pytorch"):
+            devices.require(device)
             opened = TorchFile(filename, device)
             report.components[os.path.basename(name)], report.bytes = "native", opened.nbytes
             return opened

@@ -299,7 +299,14 @@ def _load(call: _Call, stock: Function) -> Any:
         return _load_in(batch, call, stock)
     zero_copy = not call.kwargs.get("disable_mmap", False)
     with batches.batch_of_its_own(str(call.source), zero_copy=zero_copy) as batch:
+        _check_device(call.kwargs.get("device_map"))
         return _load_in(batch, call, stock)
+
+
+def _check_device(device_map: Any) -> None:
+    if isinstance(device_map, Mapping):  # one by parts of the model is stock's affair
+        device_map = device_map.get("")
+    devices.require(device_map)
 
 
 def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:

@@ -130,6 +130,7 @@ class _PipelineLoad:
                 self._begin(os.fspath(self.source))
             elif self.cached is not None:
                 self._begin(str(self.cached))
+            self._check_devices()
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -137,6 +138,10 @@ class _PipelineLoad:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._cleanup.__exit__(kind, error, traceback)
+
+    def _check_devices(self) -> None:
+        if self.placement is not None or self.kwargs.get("device_map") == "cuda":
+            devices.require_all(self.kwargs["device_map"])
 
     def run(self, original: Function, cls: Any, kwargs: dict[str, Any]) -> Any:
         """Let stock load, with the models from the batch.
@@ -211,6 +216,7 @@ class _PipelineLoad:
         components = folders.list_components(folder, index, self.kwargs.keys(), self.kwargs.get("variant"))
         if self.kwargs.get("device_map") is not None:
             devices.prepare(engine.loader(), self.kwargs["device_map"], _weight_bytes(components))
+            self._check_devices()  # imports torch, which is not to be waited for above
         for component in components:
             if component.location != folder:
                 self.batch.name(component.location, component.name)

@@ -92,7 +92,7 @@ def _handler_of(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 return self._send(200, json.dumps(asked).encode(), {}, with_body)
             hub.asked.append(f"{self.command} {path}")
             known = {"X-Repo-Commit": COMMIT}
-            if "/resolve/" in path:
+            if path.startswith(f"/{REPOSITORY}/resolve/"):
                 file = hub.file(path)
                 if file is None:
                     return self._send(404, b"", {**known, "X-Error-Code": "EntryNotFound"}, with_body)
