@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,14 @@ from ..dtypes import code_of_name
 
 _DIFFUSERS_STEM = "diffusion_pytorch_model.safetensors"
 _TRANSFORMERS_STEM = "model.safetensors"
+
+
+# A checkpoint that several processes wrote: transformers takes it before any other file.
+_OF_A_PROCESS = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors$")
+
+
+def _names_in(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.is_dir() else []
 
 
 def _with_variant(name: str, variant: str | None) -> str:
@@ -34,7 +43,7 @@ def find_diffusers_weights(folder: Path, variant: str | None) -> Path | None:
 
 def find_transformers_weights(folder: Path, variant: str | None) -> Path | None:
     """Return the file or the index that a transformers model loads, or None when stock has to look further."""
-    if (folder / "adapter_config.json").is_file():
+    if (folder / "adapter_config.json").is_file() or any(map(_OF_A_PROCESS.match, _names_in(folder))):
         return None
     for name in (_TRANSFORMERS_STEM, f"{_TRANSFORMERS_STEM}.index.json"):
         path = folder / _with_variant(name, variant)

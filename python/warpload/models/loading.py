@@ -218,6 +218,7 @@ class _TransformersCall(_Call):
         self.refuse(use_safetensors=True, trust_remote_code=False)
         if others := self.others(self._KNOWN):
             raise NotNativeError(f"{next(iter(others))} is given")
+        _check_processes()
         config = self.kwargs.get("config")
         if config is not None and not isinstance(config, PretrainedConfig):
             raise NotNativeError("config is no configuration object")
@@ -241,6 +242,15 @@ class _TransformersCall(_Call):
             return
         if not self.snapshot.has_or_lacks(hub.inside(self.kwargs.get("subfolder"), "generation_config.json")):
             raise NotNativeError(_NOT_CACHED)
+
+
+def _check_processes() -> None:
+    """Refuse where transformers finds out by itself that this process is to have only a part of the weights."""
+    from transformers import integrations
+
+    for found, name in (("is_deepspeed_zero3_enabled", "DeepSpeed ZeRO-3"), ("is_fsdp_enabled", "FSDP")):
+        if getattr(integrations, found, lambda: False)():
+            raise NotNativeError(f"{name} is enabled")
 
 
 def _why_none(folder: Path) -> str:
