@@ -62,7 +62,6 @@ def load_file(
     """
     name = _name_of(filename)
     with recorded(LoadReport(name, kind="file")) as report, report.stage("load"):
-        devices.require(device)
         tensors = read_file(filename, device, dtype, disable_mmap=disable_mmap, options=options, report=report)
         report.components[os.path.basename(name)] = "native"
         return tensors
@@ -85,6 +84,7 @@ def read_file(
 ) -> dict[str, torch.Tensor]:
     """Do what ``load_file`` does as a part of another load; a report given is told the bytes and threads."""
     checkpoint = engine.open_checkpoint(filename)
+    devices.require(device)
     code = None if dtype is None else _code(dtype)
     with options or contextlib.nullcontext():
         place = devices.arena_device(device)
@@ -229,8 +229,8 @@ def safe_open(
     name = os.fspath(filename)
     with recorded(LoadReport(name, kind="file")) as report, report.stage("open"):
         if framework in ("pt", "torch", "pytorch"):
-            devices.require(device)
             opened = TorchFile(filename, device)
+            devices.require(device)
             report.components[os.path.basename(name)], report.bytes = "native", opened.nbytes
             return opened
         import safetensors
