@@ -744,6 +744,7 @@ from .options import (
 from .report import (
     LoadReport as LoadReport,
     last_report as last_report,
+    reports as reports,
 )
 from .transfer import (
     to_device as to_device,

@@ -63,7 +63,8 @@ def demo(
     on a small machine. Each load is a fresh process, stock and warpload in turn, with the files in the page cache.
     The pipeline is loaded in the dtype of its files, and in DTYPE.
 
-    The exit status is 1 when any tensor differs or a load fails.
+    The exit status is 1 when any tensor differs, a load fails, or the core loaded nothing; 2 when there is no such
+    model, or no place to write one; 130 after an interrupt.
     """
     from warpload.demo.session import DemoOptions, run_demo
 
@@ -94,7 +95,7 @@ def _installed_prefix() -> Path | None:
 
 def main() -> None:
     """Run the command line."""
-    application()
+    application(prog_name="warpload")
 
 
 if __name__ == "__main__":

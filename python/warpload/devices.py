@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _core, errors, forked, options, room
-from .errors import DeviceError, InvalidArgumentError, device_out_of_memory
+from .errors import DeviceError, InvalidArgumentError, MissingDeviceError, device_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -101,6 +101,67 @@ def bring(tensor: torch.Tensor, device: Device) -> torch.Tensor:
         raise device_out_of_memory()(str(error)) from error
     except (RuntimeError, AssertionError, ImportError) as error:  # torch words each lack of a device in its own way
         raise errors.make("DeviceError", f"torch brings no tensor to device {device}: {error}") from error
+
+
+def require(device: Any) -> None:
+    """Refuse a GPU that is not there before anything is read for it. What is no device at all is for others to say.
+
+    Args:
+        device: as torch takes it, or None.
+
+    Raises:
+        MissingDeviceError: torch has no CUDA, no GPU, or none of that number.
+    """
+    index = _gpu_index(device)
+    if index is None:
+        return
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index < count:
+        return
+    reason, cure = _why_missing(count)
+    error = MissingDeviceError(f"device {device}: {reason} ({cure})")
+    error.message, error.reason, error.cure = str(error), reason, cure
+    raise error
+
+
+def _gpu_index(device: Any) -> int | None:
+    """Return the number of the GPU that is meant, or None where none is."""
+    import torch
+
+    if device is None or isinstance(device, bool):
+        return None
+    if isinstance(device, int):
+        accelerator = torch.accelerator.current_accelerator()
+        return device if device >= 0 and (accelerator is None or accelerator.type == "cuda") else None
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError):
+        return None
+    return (wanted.index or 0) if wanted.type == "cuda" else None
+
+
+def _why_missing(count: int) -> tuple[str, str]:
+    """Return the reason and the cure."""
+    import torch
+
+    if count:
+        return f"there is no such GPU: this process sees {count}, numbered from 0", "name one of these"
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {torch.__version__} is built without CUDA", "install a build with CUDA, or load to the CPU"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not visible.strip("-1, "):
+        return f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU", "unset it, or load to the CPU"
+    if not os.path.exists("/proc/driver/nvidia/version"):
+        return "there is no NVIDIA driver", "install it, give the container the GPU, or load to the CPU"
+    return "the driver offers no GPU", "see what nvidia-smi says, or load to the CPU"
+
+
+def require_all(device_map: Any) -> None:
+    """Refuse a device map, of a model or of a pipeline, that names a GPU which is not there; see ``require``."""
+    for device in device_map.values() if isinstance(device_map, Mapping) else [device_map]:
+        require(device)
 
 
 def spelled_by_transformers(device_map: Any) -> Any:

@@ -82,6 +82,10 @@ class DeviceError(WarploadError, RuntimeError):
     """A device driver reported an error; where torch is imported it is a ``torch.AcceleratorError`` as well."""
 
 
+class MissingDeviceError(DeviceError, NotImplementedError, AssertionError):
+    """There is no such device here; also what torch, and diffusers for a device map, raise in its place."""
+
+
 class Cancelled(WarploadError):  # noqa: N818 - a request that was honoured, not a failure
     """The load was cancelled before its end."""
 

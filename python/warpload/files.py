@@ -12,6 +12,7 @@ from . import _core, devices, engine, errors, modes
 from .dtypes import FLOATING_POINT, as_dtype, code_of
 from .open_file import TensorSlice, TorchFile, check_backend, safe_open
 from .options import LoadOptions
+from .report import LoadReport, recorded
 
 if TYPE_CHECKING:
     import torch
@@ -65,13 +66,31 @@ def load_file(
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
         DeviceError: the GPU's driver reported an error, or the machine has no such device.
     """
-    with errors.caught_as_from("safetensors"), options or contextlib.nullcontext():
+    name = _name_of(filename)
+    with (
+        errors.caught_as_from("safetensors"),
+        options or contextlib.nullcontext(),
+        recorded(LoadReport(name, kind="file")) as report,
+        report.stage("load"),
+    ):
         copies = check_backend(backend) == "pread" or disable_mmap
         if isinstance(filename, str | os.PathLike) and (mode := modes.interposed()) is not None:
+            report.components[os.path.basename(name)] = f"stock: torch's operations are seen by {mode}"
             return _load_by_safetensors(filename, device, as_dtype(dtype), mode)
         checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch
         engine.tell_of_a_wrong_index(checkpoint)
-        return load_checkpoint(checkpoint, device, dtype, copies=copies)
+        tensors = load_checkpoint(checkpoint, device, dtype, copies=copies)
+        report.components[os.path.basename(name)], report.bytes = "native", checkpoint.nbytes
+        if dtype is not None or copies or not devices.is_cpu(devices.checked(device)):
+            report.threads = engine.worker_count()  # else nobody works: asking would take longer
+        return tensors
+
+
+def _name_of(filename: engine.StrPath | Sequence[engine.StrPath]) -> str:
+    """Return what the report calls the files."""
+    names = [filename] if isinstance(filename, str | bytes | os.PathLike) else list(filename)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return str(names[0]) + more if names else ""
 
 
 def _load_by_safetensors(
@@ -96,6 +115,7 @@ def load_checkpoint(
 ) -> dict[str, torch.Tensor]:
     """Load the tensors of an open checkpoint, as copies or mapped; for the rest see ``load_file``."""
     wanted, target = as_dtype(dtype), devices.checked(device)
+    devices.require(target)
     described = {name: (own, shape) for name, own, shape, _ in checkpoint.tensors()}
     for name, (own, shape) in described.items():
         engine.check_representable(name, own, shape, checkpoint, "safe_open gives the file's other tensors")

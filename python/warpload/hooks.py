@@ -35,7 +35,8 @@ class Target:
     """One attribute to replace.
 
     Attributes:
-        owner: the class that has it, or the empty string for the module itself.
+        owner: the class that has it, the empty string for the module itself, or ``"*"`` for every class of the module
+            that has it.
         name: the attribute.
         wrapper: ``"module:function"`` below this package that makes the replacement.
     """
@@ -46,6 +47,13 @@ class Target:
 
 
 _READ = Target("", "load_state_dict", "models.reader:load_state_dict")
+_READ_SAFETENSORS = Target("", "safetensors", "models.reader:safetensors")
+_READ_OPENED = Target("", "safe_open", "models.reader:safe_open")
+
+
+def _adapter(*names: str) -> tuple[Target, ...]:
+    return tuple(Target("*", name, "models.adapters:load_adapter") for name in names)
+
 
 _TARGETS: dict[str, tuple[Target, ...]] = {
     "accelerate.big_modeling": (Target("", "init_on_device", "models.construction:init_on_device"),),
@@ -53,6 +61,10 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
         Target("ConfigMixin", "from_config", "models.construction:from_config"),
         Target("ConfigMixin", "load_config", "pipelines.snapshot:load_config"),
     ),
+    "diffusers.loaders.ip_adapter": (_READ, _READ_OPENED, *_adapter("load_ip_adapter")),
+    "diffusers.loaders.lora_base": (_READ, _READ_SAFETENSORS),
+    "diffusers.loaders.lora_pipeline": _adapter("load_lora_weights", "lora_state_dict"),
+    "diffusers.loaders.peft": _adapter("load_lora_adapter"),
     "diffusers.loaders.single_file": (
         Target("FromSingleFileMixin", "from_single_file", "models.single_file:from_single_file"),
     ),
@@ -60,6 +72,8 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
         Target("FromOriginalModelMixin", "from_single_file", "models.single_file:from_single_file"),
     ),
     "diffusers.loaders.single_file_utils": (_READ,),
+    "diffusers.loaders.textual_inversion": (_READ, _READ_SAFETENSORS, *_adapter("load_textual_inversion")),
+    "diffusers.loaders.unet": (_READ, _READ_SAFETENSORS, *_adapter("load_attn_procs")),
     "diffusers.models.auto_model": (Target("AutoModel", "from_pretrained", "pipelines.snapshot:auto_model"),),
     "diffusers.models.model_loading_utils": (
         _READ,
@@ -71,6 +85,12 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
         Target("ModelMixin", "_set_default_torch_dtype", "models.construction:begins"),
         Target("ModelMixin", "from_pretrained", "models.loading:diffusers_from_pretrained"),
     ),
+    "diffusers.modular_pipelines.modular_pipeline": (
+        Target("ModularPipeline", "load_components", "models.adapters:load_components"),
+    ),
+    "diffusers.modular_pipelines.modular_pipeline_utils": (
+        Target("ComponentSpec", "load", "models.adapters:load_component"),
+    ),
     "diffusers.pipelines.auto_pipeline": tuple(
         Target(f"AutoPipelineFor{task}", "from_pretrained", "pipelines.snapshot:auto_pipeline")
         for task in ("Image2Image", "Inpainting", "Text2Audio", "Text2Image")
@@ -81,7 +101,7 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
         Target("DiffusionPipeline", "register_modules", "pipelines.loading:register_modules"),
     ),
     "transformers.modeling_utils": (
-        Target("", "safe_open", "models.reader:safe_open"),
+        _READ_OPENED,
         Target("", "caching_allocator_warmup", "models.warmup:caching_allocator_warmup"),
         Target("PreTrainedModel", "from_pretrained", "models.loading:transformers_from_pretrained"),
         Target("PreTrainedModel", "get_init_context", "models.construction:begins"),
@@ -189,15 +209,23 @@ def _replace_in(module: ModuleType) -> None:
         done = _replaced.setdefault(module.__name__, [])
         names = {(replaced.owner, replaced.name) for replaced in done}
         for target in _TARGETS[module.__name__]:
-            owner = getattr(module, target.owner, None) if target.owner else module
-            before = None if owner is None else vars(owner).get(target.name)
-            if before is None or (owner, target.name) in names:  # none in a version of the library that does without
-                continue
-            after = _wrapped(before, target.wrapper)
-            # A function that came from another of our modules may be the replacement already.
-            before = getattr(before, "__warpload_original__", before)
-            done.append(_Replaced(owner, target.name, before, after))  # first, so that it can always be put back
-            setattr(owner, target.name, after)
+            for owner in _owners(module, target):
+                if (owner, target.name) in names:
+                    continue
+                before = vars(owner)[target.name]
+                after = _wrapped(before, target.wrapper)
+                # A function that came from another of our modules may be the replacement already.
+                before = getattr(before, "__warpload_original__", before)
+                done.append(_Replaced(owner, target.name, before, after))  # first, so that it can always be put back
+                setattr(owner, target.name, after)
+
+
+def _owners(module: ModuleType, target: Target) -> list[Any]:
+    """Return who has the target: nobody in another version of the library, which does without."""
+    own: list[Any] = [getattr(module, target.owner, None) if target.owner else module]
+    if target.owner == "*":
+        own = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
+    return [each for each in own if each is not None and vars(each).get(target.name) is not None]
 
 
 def _wrapped(before: Any, wrapper: str) -> Any:

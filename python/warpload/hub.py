@@ -2,12 +2,20 @@
 
 Stock asks the Hub at every load whether there is something newer. Where the cache holds all that a load needs, we
 don't: the load is done as with ``local_files_only=True``, and only if that fails is the Hub asked.
+
+    models--OWNER--NAME/
+      refs/main                   the commit that a branch pointed to when it was last fetched
+      snapshots/COMMIT/...        links into blobs/
+      trees/COMMIT.json           the repository's files with their sizes, where a whole snapshot was fetched
+      .no_exist/COMMIT/...        files that were asked for and are not in the repository
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +23,71 @@ from typing import Any
 from .errors import WarploadError
 from .models import files
 
+# Of huggingface_hub's listings; of another format we know nothing.
+_LISTING_FORMAT = 1
+
+
+class Snapshot:
+    """One commit of a repository, as far as the cache has it.
+
+    Attributes:
+        folder: where its files are. It may hold only some of them, and links that lead nowhere.
+    """
+
+    def __init__(self, repository: Path, commit: str) -> None:
+        self.folder = repository / "snapshots" / commit
+        self._repository, self._commit = repository, commit
+
+    @functools.cached_property
+    def listing(self) -> dict[str, int] | None:
+        """The repository's files at this commit with their sizes, or None where the cache does not know them all."""
+        kept = files.read_json(self._repository / "trees" / f"{self._commit}.json") or {}
+        listed = kept.get("files")
+        if kept.get("format_version") != _LISTING_FORMAT or not isinstance(listed, dict):
+            return None
+        sizes: dict[str, Any] = {name: isinstance(it, dict) and it.get("size") for name, it in listed.items()}
+        return sizes if all(type(size) is int for size in sizes.values()) else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is here, all of it: of the listed size, or else not empty."""
+        path = self.folder / name
+        try:
+            status = path.stat()
+            blob = os.readlink(path) if path.is_symlink() else ""
+        except OSError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or blob.endswith(".incomplete"):
+            return False
+        listed = None if self.listing is None else self.listing.get(name)
+        return status.st_size > 0 if listed is None else status.st_size == listed
+
+    def lacks(self, name: str) -> bool:
+        """Tell whether it is known that the repository has no such file."""
+        if self.listing is not None:
+            return name not in self.listing
+        return (self._repository / ".no_exist" / self._commit / name).is_file()
+
+    def has_or_lacks(self, name: str) -> bool:
+        """Tell whether nobody need ask for a file that may be in the repository or not."""
+        return self.has(name) or (not os.path.lexists(self.folder / name) and self.lacks(name))
+
+
+def is_offline() -> bool:
+    """Tell whether the Hub is not to be asked at all (``HF_HUB_OFFLINE``)."""
+    from huggingface_hub import constants
+
+    return bool(constants.is_offline_mode())
+
 
 def is_repository(source: Any) -> bool:
     """Tell whether a source is meant as a repository's id: it looks like one and is no folder here."""
     return isinstance(source, str) and len(source) > 0 and source.count("/") <= 1 and not os.path.exists(source)
 
 
-def cached_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
-    """Return the folder in which the cache keeps a repository's revision, or None where it has none.
+def cached_snapshot(source: Any, options: Mapping[str, Any]) -> Snapshot | None:
+    """Return what the cache has of a repository's revision, or None where that is nothing.
 
-    The folder may hold only some of the repository's files. A branch or tag means the commit that it pointed to when
-    it was last fetched.
+    A branch or tag means the commit that it pointed to when it was last fetched.
 
     Args:
         source: as given to ``from_pretrained``.
@@ -41,21 +103,45 @@ def cached_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
         cache = constants.HF_HUB_CACHE
     root = Path(cache).expanduser() / f"models--{source.replace('/', '--')}"
     commit = str(options.get("revision") or "main")
-    with contextlib.suppress(OSError):  # a commit's hash names the snapshot itself
+    with contextlib.suppress(OSError, ValueError):  # a commit's hash names the snapshot itself
         commit = (root / "refs" / commit).read_text(encoding="utf-8").strip()
-    folder = root / "snapshots" / commit
-    return folder if folder.is_dir() else None
+    if not commit:
+        return None
+    snapshot = Snapshot(root, commit)
+    return snapshot if snapshot.folder.is_dir() else None
 
 
-def has_model(folder: Path, variant: str | None) -> bool:
-    """Tell whether a model's folder is complete: its configuration, and all shards of its weights."""
-    if not (folder / "config.json").is_file():
+def inside(subfolder: str | None, name: str) -> str:
+    """Return a file's name as the listing has it."""
+    return f"{subfolder.strip('/')}/{name}" if subfolder else name
+
+
+def has_model(snapshot: Snapshot, subfolder: str | None, variant: str | None) -> bool:
+    """Tell whether a model is complete: its configuration, and all shards of the weights that stock would take."""
+    if not snapshot.has(inside(subfolder, "config.json")):
         return False
+    for name in files.weight_names(variant):  # one that the cache lacks may be the one to take
+        if name in _listed(snapshot, subfolder) and not snapshot.has(inside(subfolder, name)):
+            return False
+    folder = snapshot.folder / (subfolder or "")
     for find in (files.find_diffusers_weights, files.find_transformers_weights):
         path = find(folder, variant)
         if path is not None:
-            return files.shards_are_there(path)
+            return has_weights(snapshot, path)
     return False
+
+
+def has_weights(snapshot: Snapshot, path: Path) -> bool:
+    """Tell whether a weight file of the snapshot's, or an index with every shard that it names, is complete."""
+    shards = files.shards_of(path)
+    return bool(shards) and all(
+        snapshot.has(os.path.relpath(shard, snapshot.folder).replace(os.sep, "/")) for shard in {path, *shards}
+    )
+
+
+def _listed(snapshot: Snapshot, subfolder: str | None) -> set[str]:
+    prefix = inside(subfolder, "")
+    return {name.removeprefix(prefix) for name in snapshot.listing or () if name.startswith(prefix)}
 
 
 def from_cache_first(load: Callable[..., Any], complete: bool, options: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core, devices, engine, errors, modes
+from .report import LoadReport, recorded
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +147,7 @@ class TorchFile:
             check_backend(backend)
             checkpoint = engine.open_checkpoint(os.fspath(filename))
             place = devices.checked(device)
+            devices.require(place)
         self._source: _Source | None = _Source(checkpoint, place, backend)
         self._path = str(filename)
         self._described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
@@ -266,15 +268,25 @@ def safe_open(
         FormatError: the file is not valid; also a ``safetensors.SafetensorError``.
         IoError: the file is missing or unreadable.
         InvalidArgumentError: there is no such backend or device; also a ``safetensors.SafetensorError``.
+        DeviceError: there is no such GPU.
     """
+    with recorded(LoadReport(str(filename), kind="file")) as report, report.stage("open"):
+        opened, how = _open(filename, framework, device, backend)
+        report.components[os.path.basename(report.source)] = how
+        report.bytes = opened.nbytes if isinstance(opened, TorchFile) else 0
+        return opened
+
+
+def _open(filename: engine.StrPath, framework: str, device: Any, backend: str) -> tuple[Any, str]:
+    """Return the open file, and who opened it."""
     if framework not in _TORCH_NAMES:
         reason = f"framework {framework!r} is not torch"
     elif (mode := modes.interposed()) is not None:
         reason = f"torch's operations are seen by {mode}"
     else:
-        return TorchFile(filename, device, backend=backend)
+        return TorchFile(filename, device, backend=backend), "native"
     import safetensors
 
     opened = safetensors.safe_open(filename, framework, device, backend=backend)
     logger.info("%s is opened by safetensors itself: %s", os.fspath(filename), reason)
-    return opened
+    return opened, f"stock: {reason}"

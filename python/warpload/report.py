@@ -1,27 +1,44 @@
-"""What the last load did: bytes, seconds by stage, and who loaded each component."""
+"""What the last loads did: bytes, seconds by stage, and who loaded each component.
+
+A load that begins while another one is under way on its thread is a part of that one: the models of a pipeline, its
+connected pipelines, the files of an adapter. Only outermost loads are remembered, the last few of the whole process.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+_REMEMBERED = 64
+
+
+def _this_thread() -> str:
+    return threading.current_thread().name
 
 
 @dataclass
 class LoadReport:
-    """One load of a pipeline or a model.
+    """One load; it holds nothing of what was loaded.
 
     Attributes:
         source: the folder or Hub id that was loaded.
         bytes: bytes of tensor data in the files that the core loaded.
-        threads: worker threads of the core; 0 when it was not asked for anything.
+        threads: worker threads of the core; 0 when it was not asked for anything that takes some.
         seconds: wall-clock seconds by stage, in the order of the stages; they add up to the load, as native threads
             work beside all of them.
-        components: who loaded each component that has weights: ``"native"``, or ``"stock: "`` and the reason.
+        components: who loaded each component that has weights: ``"native"``, or ``"stock: "`` and the reason. Where
+            stock goes on without a component that failed: ``"failed: "`` and the error.
         placed_by_stock: of the native ones, those whose tensors came from the core but were put into the modules by
             stock's own code, with the reason: right as ever, but without the core's casts.
+        kind: what was loaded: ``"pipeline"``, ``"model"``, ``"components"`` (of a modular pipeline), ``"adapter"``,
+            ``"single file"`` or ``"file"``.
+        thread: the name of the thread that loaded.
+        error: what the load failed with, or the empty string.
     """
 
     source: str
@@ -30,6 +47,9 @@ class LoadReport:
     seconds: dict[str, float] = field(default_factory=dict)
     components: dict[str, str] = field(default_factory=dict)
     placed_by_stock: dict[str, str] = field(default_factory=dict)
+    kind: str = "pipeline"
+    thread: str = field(default_factory=_this_thread)
+    error: str = ""
     _inner: list[float] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @contextlib.contextmanager
@@ -46,17 +66,27 @@ class LoadReport:
             if self._inner:
                 self._inner[-1] += elapsed
 
-    def include(self, inner: LoadReport) -> None:
-        """Take over what a load inside this one did, under the names of its own source."""
+    def include(self, inner: LoadReport, name: str = "") -> None:
+        """Take over what a load inside this one did.
+
+        Args:
+            inner: its report.
+            name: what this one calls it; by default its components go under the names of its own source.
+        """
         self.bytes += inner.bytes
         self.threads = max(self.threads, inner.threads)
+        is_one = bool(name) and len(inner.components) == 1
         for mine, theirs in ((self.components, inner.components), (self.placed_by_stock, inner.placed_by_stock)):
-            mine.update({f"{inner.source}/{name}": how for name, how in theirs.items()})
+            mine.update({name if is_one else f"{name or inner.source}/{each}": how for each, how in theirs.items()})
+        if name and inner.error:
+            self.components[name] = f"failed: {inner.error}"
 
     def __str__(self) -> str:
         """Return the report as a table."""
         total = sum(self.seconds.values())
-        lines = [f"warpload: {self.source}: {self.bytes / 1e9:.2f} GB by the core in {total:.2f} s"]
+        lines = [f"warpload: {self.source}: {self.bytes / 1e9:.2f} GB by the core in {total:.2f} s{self._further()}"]
+        if self.error:
+            lines.append(f"  failed: {self.error}")
         width = max([len(name) for name in (*self.components, *self.seconds)], default=0)
         for name, how in self.components.items():
             placed = self.placed_by_stock.get(name)
@@ -64,15 +94,64 @@ class LoadReport:
         lines += [f"  {name:<{width}}  {seconds:.3f} s" for name, seconds in self.seconds.items()]
         return "\n".join(lines)
 
+    def _further(self) -> str:
+        """Say what is not the plain case."""
+        kind = "" if self.kind == "pipeline" else self.kind
+        thread = "" if self.thread == threading.main_thread().name else f"on {self.thread}"
+        further = " ".join(filter(None, (kind, thread)))
+        return f" ({further})" if further else ""
 
-_last = threading.local()
+
+# One operation of a deque is whole to other threads, and to a child that is forked meanwhile: no lock to be left held.
+_remembered: deque[LoadReport] = deque(maxlen=_REMEMBERED)
+_under_way: ContextVar[LoadReport | None] = ContextVar("warpload_report", default=None)
 
 
 def remember(report: LoadReport) -> None:
-    """Make this the report that ``last_report`` returns on this thread."""
-    _last.report = report
+    """Make this the report that ``last_report`` returns."""
+    _remembered.append(report)
+
+
+@contextlib.contextmanager
+def recorded(report: LoadReport, name: str = "") -> Iterator[LoadReport]:
+    """Let the block be the load that the report is of: remembered, or a part of the load under way on this thread.
+
+    Args:
+        report: of the load that begins.
+        name: what the outer load's report calls it; see ``include``.
+    """
+    outer = _under_way.get()
+    if outer is None:
+        remember(report)
+    token = _under_way.set(report)
+    try:
+        yield report
+    except BaseException as error:
+        report.error = str(error) or type(error).__name__
+        raise
+    finally:
+        _under_way.reset(token)
+        if outer is not None:
+            outer.include(report, name)
+
+
+def under_way() -> LoadReport | None:
+    """Return the report of the innermost load under way on this thread, or None."""
+    return _under_way.get()
 
 
 def last_report() -> LoadReport | None:
-    """Return the report of the last pipeline or model that this thread loaded, or None before the first."""
-    return getattr(_last, "report", None)
+    """Return the report of the load that this process began last, on whichever thread, or None before the first.
+
+    It may still be under way, or have failed.
+    """
+    remembered = _remembered.copy()
+    return remembered[-1] if remembered else None
+
+
+def reports() -> list[LoadReport]:
+    """Return the reports of the last 64 loads of this process, on whichever thread, in the order in which they began.
+
+    A load inside another one (a model of a pipeline, a file of an adapter) is told of by the outer one's report.
+    """
+    return list(_remembered.copy())

@@ -38,11 +38,12 @@ def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype 
 
     Raises:
         OutOfMemoryError: it does not fit (a ``torch.OutOfMemoryError`` on a GPU); the module is as it was.
-        DeviceError: the driver reported an error; the module is as it was.
+        DeviceError: the driver reported an error, or there is no such GPU; the module is as it was.
         InvalidArgumentError: the first argument is neither a module nor a pipeline, or there is no such dtype.
         TypeError: the dtype is one of integers; the module is as it was.
     """
     wanted = as_dtype(dtype)
+    devices.require(device)
     if isinstance(module, torch.nn.Module):
         if (place := devices.arena_device(device)) is not None:
             move([module], place, wanted)

@@ -57,6 +57,7 @@ def test_any_one_device_is_taken(device_map: Any, saved: Saved) -> None:
 def test_a_number_means_that_accelerator(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("accelerate.dispatch_model", lambda model, device_map, **_: asked.append(device_map))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: torch.device("xpu"))
 
     warpload.DiffusionPipeline.from_pretrained(saved("ddpm"), device_map=0)
 

@@ -14,28 +14,17 @@ import transformers
 import warpload
 from support import models
 from support.compare import assert_loaded_natively, assert_same_model
+from support.hub_cache import COMMIT, REPOSITORY, write_cache
 from support.loading import assert_fails_as_stock, assert_loads_as_stock
 from support.pipelines import Saved
 from support.processes import run_python
 from warpload.pipelines.snapshot import complete_snapshot
 
-REPOSITORY = "warpload-tests/tiny"
-COMMIT = "0" * 40
-
 
 @pytest.fixture
 def cache(saved: Saved, tmp_path: Path) -> Path:
     """Return a cache folder that holds the whole repository, laid out as huggingface_hub does: links into blobs."""
-    repository = tmp_path / "hub" / "models--warpload-tests--tiny"
-    snapshot = repository / "snapshots" / COMMIT
-    shutil.copytree(saved("stable-diffusion"), snapshot)
-    (repository / "blobs").mkdir()
-    for number, file in enumerate(sorted(path for path in snapshot.rglob("*") if path.is_file())):
-        blob = repository / "blobs" / str(number)
-        file.rename(blob)
-        file.symlink_to(blob)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(COMMIT)
+    write_cache(saved("stable-diffusion"), tmp_path / "hub")
     return tmp_path / "hub"
 
 

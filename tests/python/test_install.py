@@ -17,6 +17,7 @@ from support import models
 from support.compare import assert_loaded_natively, assert_same_model, assert_same_pipeline, assert_same_tensors
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
+from support.versions import is_pinned
 from warpload import hooks
 
 
@@ -35,7 +36,10 @@ def attributes() -> list[tuple[object, str]]:
     found = []
     for name, targets in hooks._TARGETS.items():
         module = importlib.import_module(name)
-        found += [(getattr(module, target.owner) if target.owner else module, target.name) for target in targets]
+        for target in targets:
+            owners = hooks._owners(module, target)
+            assert owners or not is_pinned(), target
+            found += [(owner, target.name) for owner in owners]
     return found
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,8 @@ import torch
 import warpload
 from support import checkpoints
 from support.pipelines import MODELS, Saved
+from support.processes import run_python
+from warpload.report import recorded
 
 
 def load(folder: Path, **kwargs: object) -> warpload.LoadReport:
@@ -107,7 +112,7 @@ def test_each_load_has_a_report_of_its_own(saved: Saved) -> None:
     assert warpload.last_report() is second
 
 
-def test_each_thread_has_a_report_of_its_own(saved: Saved) -> None:
+def test_a_load_on_another_thread_is_seen_by_all(saved: Saved) -> None:
     mine = load(saved("ddpm"))
     seen: list[warpload.LoadReport | None] = []
 
@@ -115,14 +120,144 @@ def test_each_thread_has_a_report_of_its_own(saved: Saved) -> None:
         seen.append(warpload.last_report())
         seen.append(load(saved("pixart")))
 
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=other, name="a worker")
     thread.start()
     thread.join()
 
-    assert seen[0] is None
+    assert seen[0] is mine
+    assert warpload.last_report() is seen[1]
     assert seen[1] is not None
     assert seen[1].components.keys() == MODELS["pixart"]
-    assert warpload.last_report() is mine
+    assert (mine.thread, seen[1].thread) == (threading.current_thread().name, "a worker")
+    assert warpload.reports()[-2:] == [mine, seen[1]]
+
+
+def test_the_last_report_is_of_the_load_that_began_last(good_file: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with recorded(warpload.LoadReport("slow")):
+            begun.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    begun.wait()
+    warpload.load_file(good_file)
+    during = warpload.last_report()
+    go_on.set()
+    thread.join()
+
+    assert during is not None
+    assert during.source == str(good_file)
+    assert warpload.last_report() is during
+
+
+def test_a_load_inside_a_load_is_a_part_of_it(good_file: Path) -> None:
+    before = len(warpload.reports())
+    with recorded(warpload.LoadReport("outer")) as outer:
+        warpload.load_file(good_file)
+        with pytest.raises(FileNotFoundError):
+            warpload.load_file(good_file.with_name("missing"))
+
+    assert warpload.last_report() is outer
+    assert outer.components == {f"{good_file}/{good_file.name}": "native"}
+    assert outer.bytes == sum(tensor.nbytes for tensor in checkpoints.load_file(good_file).values())
+    assert outer.error == ""
+    assert len(warpload.reports()) == min(before + 1, 64)
+
+
+def test_only_the_last_loads_are_remembered_and_nothing_of_what_they_loaded(good_file: Path) -> None:
+    tensors = [warpload.load_file(good_file) for _ in range(70)][-1]
+    gone = [weakref.ref(tensor) for tensor in tensors.values()]
+    del tensors
+
+    assert len(warpload.reports()) == 64
+    assert [reference() for reference in gone] == [None] * len(gone)
+
+
+@pytest.mark.parametrize("call", ["pipeline", "model", "file", "open", "single file", "device map"])
+def test_a_load_that_fails_is_remembered_with_its_error(call: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.safetensors"
+    with pytest.raises((OSError, ValueError)) as raised:  # noqa: PT012 - one of them
+        if call == "pipeline":
+            warpload.DiffusionPipeline.from_pretrained(tmp_path)
+        elif call == "model":
+            warpload.UNet2DConditionModel.from_pretrained(tmp_path)
+        elif call == "file":
+            warpload.load_file(missing)
+        elif call == "open":
+            warpload.safe_open(missing, framework="pt")
+        elif call == "single file":
+            warpload.UNet2DConditionModel.from_single_file(str(missing))
+        else:
+            warpload.DiffusionPipeline.from_pretrained(tmp_path, device_map=-1)
+
+    report = warpload.last_report()
+    assert report is not None
+    assert report.error == str(raised.value)
+    assert f"  failed: {report.error}" in str(report)
+
+
+def test_loads_are_named_by_what_they_load(saved: Saved, good_file: Path) -> None:
+    folder = saved("stable-diffusion")
+
+    warpload.DiffusionPipeline.from_pretrained(folder)
+    warpload.UNet2DConditionModel.from_pretrained(folder / "unet")
+    warpload.load_file(good_file, dtype=torch.float64)
+    warpload.safe_open(good_file, framework="pt")
+    warpload.safe_open(good_file, framework="np")
+
+    *_, pipeline, model, file, opened, by_stock = warpload.reports()
+    assert [each.kind for each in (pipeline, model, file, opened)] == ["pipeline", "model", "file", "file"]
+    assert file.components == opened.components == {good_file.name: "native"}
+    assert file.bytes == opened.bytes > 0
+    assert file.threads > 0
+    assert by_stock.components == {good_file.name: "stock: framework 'np' is not torch"}
+
+
+def test_a_report_can_be_pickled_copied_and_printed(saved: Saved, good_file: Path) -> None:
+    load(saved("ddpm"))
+    warpload.load_file(good_file)
+
+    for report in warpload.reports()[-2:]:
+        for other in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+            assert other == report
+            assert str(other) == str(report)
+    assert str(report).startswith(f"warpload: {good_file}: 0.00 GB by the core in ")
+    assert " (file)\n" in str(report)
+
+
+def test_a_child_that_is_forked_while_a_load_is_reported_reports_its_own() -> None:
+    process = run_python(
+        """
+import multiprocessing, threading
+from warpload.report import LoadReport, last_report, recorded, reports
+def load(source):
+    with recorded(LoadReport(source)):
+        return last_report().source, len(reports())
+def child(queue):
+    queue.put(load("the child's"))
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        load("the parent's")
+thread = threading.Thread(target=busy)
+thread.start()
+context = multiprocessing.get_context("fork")
+for _ in range(20):
+    queue = context.SimpleQueue()
+    forked = context.Process(target=child, args=(queue,))
+    forked.start()
+    assert queue.get()[0] == "the child's"
+    forked.join()
+stop.set()
+thread.join()
+print("done")
+"""
+    )
+
+    assert process.stdout.strip() == "done"
 
 
 @pytest.fixture

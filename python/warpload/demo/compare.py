@@ -48,6 +48,20 @@ class Comparison:
         """Return the runs of one loader in one mode."""
         return [run for run in self.runs if run.loader == loader and run.mode == mode]
 
+    @property
+    def by_stock(self) -> dict[str, str]:
+        """The components that stock loaded in warpload's runs, with the reason."""
+        return {name: who for name, who in self._components.items() if who != "native"}
+
+    @property
+    def is_of_the_core(self) -> bool:
+        """Whether the core loaded anything; else two loads by stock are compared."""
+        return not self._components or len(self.by_stock) < len(self._components)
+
+    @property
+    def _components(self) -> dict[str, str]:
+        return next((run.components for run in self.runs if run.components), {})
+
 
 def compare(
     conditions: Conditions,
@@ -95,7 +109,9 @@ def judge(dtype: str, runs: Sequence[Run]) -> Comparison:
 
 
 def comparison_table(comparison: Comparison, title: str) -> Group:
-    """Render the medians, the ratios, and whether the tensors are equal."""
+    """Render the medians, the ratios, and whether the tensors are equal; no ratios of what the core did not load."""
+    if not comparison.is_of_the_core:
+        return Group(Text(title), *_by_stock(comparison))
     table = Table(title=title, title_justify="left")
     table.add_column("median seconds", no_wrap=True)
     for heading in ("runs", "stock", "warpload", "ratio"):
@@ -110,7 +126,7 @@ def comparison_table(comparison: Comparison, title: str) -> Group:
     table.add_section()
     peaks = [max(run.peak_rss_bytes for run in comparison.runs if run.loader == loader) / 1e9 for loader in LOADERS]
     table.add_row("peak memory, GB (with mapped files)", "", *(f"{peak:.2f}" for peak in peaks), _ratio(*peaks))
-    return Group(table, _cache_line(comparison), *_verdict(comparison))
+    return Group(table, _cache_line(comparison), *_by_stock(comparison), *_verdict(comparison))
 
 
 def _ratio(stock: float, own: float) -> str:
@@ -120,6 +136,14 @@ def _ratio(stock: float, own: float) -> str:
 def _cache_line(comparison: Comparison) -> Text:
     before, after = (sorted({run.page_cache[when] for run in comparison.runs}) for when in (0, 1))
     return Text(f"page cache before the runs: {', '.join(before)}; after them: {', '.join(after)}")
+
+
+def _by_stock(comparison: Comparison) -> list[Text]:
+    named = ", ".join(f"{name} ({who.removeprefix('stock: ')})" for name, who in comparison.by_stock.items())
+    if not comparison.is_of_the_core:
+        reason = f"nothing was loaded by the core, so there is nothing to compare: stock loaded {named}"
+        return [Text(reason, style="bold red"), Text("(save the pipeline as safetensors: save_pretrained does)")]
+    return [Text(f"loaded by stock in both: {named}", style="yellow")] if named else []
 
 
 def _verdict(comparison: Comparison) -> list[Text]:

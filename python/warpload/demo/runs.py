@@ -35,6 +35,11 @@ _PROCESS_BYTES = 10**9
 class ContenderError(RuntimeError):
     """A contender's process failed; the message has its command and what it wrote to its standard error."""
 
+    @property
+    def reason(self) -> str:
+        """The last line of what it wrote, which is the error's own."""
+        return str(self).rstrip().rpartition("\n")[2].strip()
+
 
 @dataclass(frozen=True)
 class Request:

@@ -14,8 +14,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from warpload.demo import architecture, system
 from warpload.demo.compare import compare, comparison_table
+from warpload.demo.model import ModelError, find_model
 from warpload.demo.runs import ELEMENT_SIZES, Conditions, ContenderError
 from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
+from warpload.errors import WarploadError
 
 _FILE_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 
@@ -40,17 +42,23 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     """Run the demonstration; returns the process's exit status."""
     console = console or Console()
     if options.dtype not in ELEMENT_SIZES or options.dtype == "none":
-        console.print(f"[red]--dtype is {options.dtype!r}, not float16, bfloat16 or float32[/red]")
-        return 2
+        return _refuse(console, f"--dtype is {options.dtype!r}, not float16, bfloat16 or float32", 2)
     try:
         with _pipeline(options, console) as model:
             return _compare_all(model, options, console)
+    except KeyboardInterrupt:
+        return _refuse(console, "interrupted", 130)
     except ContenderError as error:
-        console.print("[bold red]a load failed[/bold red]")
-        console.print(str(error), markup=False, highlight=False)
-    except (OSError, ValueError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-    return 1
+        return _refuse(console, f"a load failed: {error.reason}", 1)
+    except ModelError as error:
+        return _refuse(console, str(error), 2)
+    except (OSError, ValueError, WarploadError) as error:
+        return _refuse(console, str(error), 1)
+
+
+def _refuse(console: Console, sentence: str, status: int) -> int:
+    console.print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return status
 
 
 def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
@@ -66,6 +74,8 @@ def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
                 comparison = compare(conditions, dtype, options.runs, announce=status.update)
             console.print()
             console.print(comparison_table(comparison, f"{dtype}{same}"))
+            if not comparison.is_of_the_core:
+                return 1
             equal = equal and not comparison.differences
     console.print()
     console.print("Load: everything imported before the clock. Whole script: from the start of the interpreter.")
@@ -85,28 +95,25 @@ def files_dtype(model: Path) -> str:
 def _pipeline(options: DemoOptions, console: Console) -> Iterator[Path]:
     """Give the folder to load from; writes it first, and deletes it afterwards, when it is the synthetic one."""
     if options.model is not None:
-        yield _resolve(options.model, console)
+        yield find_model(options.model)
         return
     folder = (options.folder or default_folder()).expanduser().absolute()
     written = False
     try:
-        written = _write(folder, options, console)
+        try:
+            written = _write(folder, options, console)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ModelError(
+                f"no pipeline can be written to {folder}: {reason} (name another place by --folder, or a pipeline of"
+                " yours by --model)"
+            ) from error
         yield folder
     finally:
         delete = written if options.keep is None else not options.keep
         if delete and read_marker(folder) is not None:
             shutil.rmtree(folder)
             console.print(f"deleted {folder} (--keep keeps it)", highlight=False)
-
-
-def _resolve(model: str, console: Console) -> Path:
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder.absolute()
-    console.print(f"{model} is not a folder; looking for it in the Hub's cache and on the Hub", highlight=False)
-    from diffusers import DiffusionPipeline
-
-    return Path(DiffusionPipeline.download(model))
 
 
 def _write(folder: Path, options: DemoOptions, console: Console) -> bool:

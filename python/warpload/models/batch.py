@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import collector, engine, forked
 from ..errors import WarploadError
-from ..report import LoadReport, remember
+from ..report import LoadReport, recorded
 from .weights import ModelWeights
 
 if TYPE_CHECKING:
@@ -136,14 +136,13 @@ def _leave_the_batch() -> None:
 
 
 @contextlib.contextmanager
-def batch_of_its_own(source: str, *, zero_copy: bool = True) -> Iterator[LoadBatch]:
+def batch_of_its_own(source: str, kind: str = "model", *, zero_copy: bool = True) -> Iterator[LoadBatch]:
     """Make a batch, with its report, of what is loaded inside the block; at its end all bytes have arrived."""
-    report = LoadReport(source)
-    remember(report)
+    report = LoadReport(source, kind=kind)
     batch = LoadBatch(report, zero_copy=zero_copy)
     token = current.set(batch)
     try:
-        with collector.suspended(), report.stage("load"):
+        with recorded(report), collector.suspended(), report.stage("load"):
             yield batch
             with report.stage("wait"):
                 batch.wait()

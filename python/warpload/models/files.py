@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,14 @@ from ..dtypes import code_of_name
 
 _DIFFUSERS_STEM = "diffusion_pytorch_model.safetensors"
 _TRANSFORMERS_STEM = "model.safetensors"
+
+
+# A checkpoint that several processes wrote: transformers takes it before any other file.
+_OF_A_PROCESS = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors$")
+
+
+def _names_in(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.is_dir() else []
 
 
 def _with_variant(name: str, variant: str | None) -> str:
@@ -34,7 +43,7 @@ def find_diffusers_weights(folder: Path, variant: str | None) -> Path | None:
 
 def find_transformers_weights(folder: Path, variant: str | None) -> Path | None:
     """Return the file or the index that a transformers model loads, or None when stock has to look further."""
-    if (folder / "adapter_config.json").is_file():
+    if (folder / "adapter_config.json").is_file() or any(map(_OF_A_PROCESS.match, _names_in(folder))):
         return None
     for name in (_TRANSFORMERS_STEM, f"{_TRANSFORMERS_STEM}.index.json"):
         path = folder / _with_variant(name, variant)
@@ -74,11 +83,17 @@ def kept_in_float32(folder: Path, code: str | None) -> tuple[str, ...]:
     return _WIDE_IN_HALF.get(str(read_config(folder).get("model_type")), ()) if code == "F16" else ()
 
 
-def shards_are_there(path: Path) -> bool:
-    """Tell whether a weight file, or every shard that an index names, is there."""
+def shards_of(path: Path) -> list[Path]:
+    """Return the files that hold a model's weights: the weight file itself, or the shards that an index names."""
     if path.suffix != ".json":
-        return path.is_file()
+        return [path]
     shards = (read_json(path) or {}).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
-        return False
-    return all(os.path.isfile(os.path.join(path.parent, name)) for name in set(shards.values()))
+        return []
+    return [path.parent / name for name in set(shards.values())]
+
+
+def weight_names(variant: str | None) -> list[str]:
+    """Return every name that a model's weight file or index may have."""
+    stems = (_DIFFUSERS_STEM, _TRANSFORMERS_STEM)
+    return [_with_variant(name, variant) for stem in stems for name in (stem, f"{stem}.index.json")]

@@ -40,6 +40,7 @@ Function = Callable[..., Any]
 
 # Keyword arguments that say where files come from. A model that is found on the disk has no use for them.
 _FETCHING = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"})
+_NOT_CACHED = "not in the cache yet"
 # Arguments without meaning where nothing is offloaded.
 _OFFLOADING = frozenset({"max_memory", "offload_buffers", "offload_folder", "offload_state_dict"})
 
@@ -82,6 +83,7 @@ class _Call:
         self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
         self.label = subfolder or cls.__name__
         self.oddities: list[str] | None = None  # of its files, to be told once it is loaded; None: not looked at
+        self.snapshot: hub.Snapshot | None = None  # where the source is a repository that the cache has
 
     def build(self, batch: LoadBatch, attempt: Attempt) -> Any:
         raise NotImplementedError
@@ -95,16 +97,24 @@ class _Call:
         with construction.turn_when_begun(self.label):
             return self.stock(self.source, **self.kwargs)
 
+    def asks_nobody(self) -> bool:
+        """Tell whether stock would take what is there without asking the Hub for the rest."""
+        return bool(self.kwargs.get("local_files_only")) or hub.is_offline()
+
     def folder(self) -> Path:
         """Return where the model lies on this disk, in the Hub's cache if need be."""
         if not self.location:
             raise NotNativeError(f"{self.source!r} is no path")
         folder = Path(self.location)
         if not os.path.isdir(self.source):
-            snapshot = hub.cached_snapshot(self.source, self.kwargs)
-            if snapshot is None:
-                raise NotNativeError("not in the cache yet")
-            folder = snapshot / (self.kwargs.get("subfolder") or "")
+            self.snapshot = hub.cached_snapshot(self.source, self.kwargs)
+            if self.snapshot is None:
+                raise NotNativeError(_NOT_CACHED)
+            folder = self.snapshot.folder / (self.kwargs.get("subfolder") or "")
+            if not self.asks_nobody() and not hub.has_model(
+                self.snapshot, self.kwargs.get("subfolder"), self.kwargs.get("variant")
+            ):
+                raise NotNativeError(_NOT_CACHED)
         if not (folder / "config.json").is_file():
             raise NotNativeError("no config.json")
         return folder
@@ -140,8 +150,8 @@ class _Call:
         path = self.weights_file(folder)
         if path is None:
             raise NotNativeError(_why_none(folder))
-        if not os.path.isdir(self.source) and not files.shards_are_there(path):
-            raise NotNativeError("not in the cache yet")
+        if self.snapshot is not None and not hub.has_weights(self.snapshot, path):
+            raise NotNativeError(_NOT_CACHED)
         try:
             weights = batch.claim(self.label, path, code, devices.arena_device((device_map or {}).get("")))
         except FormatError as fault:
@@ -256,6 +266,7 @@ class _TransformersCall(_Call):
         self.refuse(use_safetensors=True, trust_remote_code=False)
         if others := self.others(self._KNOWN):
             raise NotNativeError(f"{next(iter(others))} is given")
+        _check_processes()
         config = self.kwargs.get("config")
         if config is not None and not isinstance(config, PretrainedConfig):
             raise NotNativeError("config is no configuration object")
@@ -263,6 +274,7 @@ class _TransformersCall(_Call):
         if self.cls.config_class is None:
             raise NotNativeError(f"{self.cls.__name__} has no configuration class")
         dtype, folder = self.dtype(), self.folder()
+        self._check_generation_settings()
         code = code_of(dtype) if dtype is not None else files.configured_dtype(folder)
         weights = self.claim(batch, folder, code, device_map)
         settings = {
@@ -283,6 +295,22 @@ class _TransformersCall(_Call):
         load = functools.partial(self.stock, self.source, **self.kwargs)
         device_map = self.kwargs.get("device_map")
         return construction.undisturbed(self.label, load, construction.turn_when_begun, device_map=device_map)
+
+    def _check_generation_settings(self) -> None:
+        # The last file that stock asks for: a cache may have all but this one.
+        if self.snapshot is None or self.asks_nobody() or not self.cls.can_generate():
+            return
+        if not self.snapshot.has_or_lacks(hub.inside(self.kwargs.get("subfolder"), "generation_config.json")):
+            raise NotNativeError(_NOT_CACHED)
+
+
+def _check_processes() -> None:
+    """Refuse where transformers finds out by itself that this process is to have only a part of the weights."""
+    from transformers import integrations
+
+    for found, name in (("is_deepspeed_zero3_enabled", "DeepSpeed ZeRO-3"), ("is_fsdp_enabled", "FSDP")):
+        if getattr(integrations, found, lambda: False)():
+            raise NotNativeError(f"{name} is enabled")
 
 
 def _why_none(folder: Path) -> str:
@@ -341,7 +369,14 @@ def _load(call: _Call) -> Any:
         return _load_in(batch, call)
     zero_copy = not call.kwargs.get("disable_mmap", False)
     with batches.batch_of_its_own(str(call.source), zero_copy=zero_copy) as batch:
+        _check_device(call.kwargs.get("device_map"))
         return _load_in(batch, call)
+
+
+def _check_device(device_map: Any) -> None:
+    if isinstance(device_map, Mapping):  # one by parts of the model is stock's affair
+        device_map = device_map.get("")
+    devices.require(device_map)
 
 
 def _load_in(batch: LoadBatch, call: _Call) -> Any:

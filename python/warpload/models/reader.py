@@ -11,24 +11,36 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .. import engine, hooks, modes
 from ..errors import WarploadError
 
+if TYPE_CHECKING:
+    import torch
+
 
 @dataclass
 class Reading:
-    """What was read during one call of stock's code."""
+    """What was read during one call of stock's code.
+
+    Attributes:
+        files: how many the core read.
+        bytes: of tensor data in them.
+        readers: who read each file, by its name, in the words of ``LoadReport.components``.
+    """
 
     files: int = 0
     bytes: int = 0
     oddities: list[str] = field(default_factory=list)
+    readers: dict[str, str] = field(default_factory=dict)
 
 
 _reading: ContextVar[Reading | None] = ContextVar("warpload_reading", default=None)
@@ -56,19 +68,28 @@ def paused() -> Iterator[None]:
         _paused.reset(token)
 
 
-def _count(nbytes: int, oddities: list[str]) -> None:
+def _count(file: Any, nbytes: int, oddities: list[str]) -> None:
     if (seen := _reading.get()) is not None:
         seen.files += 1
         seen.bytes += nbytes
+        seen.readers[os.path.basename(file)] = "native"
         seen.oddities += oddities
+
+
+def _leave_to_stock(file: Any, reason: str) -> None:
+    if (seen := _reading.get()) is not None and isinstance(file, str | os.PathLike):
+        seen.readers[os.path.basename(file)] = f"stock: {reason}"
 
 
 def _serves() -> bool:
     return hooks.active() and not _paused.get() and modes.interposed() is None
 
 
-def _is_safetensors_on_cpu(file: Any, device: Any) -> bool:
-    return isinstance(file, str | os.PathLike) and str(file).endswith(".safetensors") and str(device) == "cpu"
+def _why_not(file: Any, device: Any) -> str:
+    """Say why the core does not read a file for stock's code, or the empty string if it does."""
+    if not (isinstance(file, str | os.PathLike) and str(file).endswith(".safetensors")):
+        return "no safetensors"
+    return "" if str(device) == "cpu" else f"device {device}"
 
 
 def load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,40 +102,82 @@ def load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*arguments, **keywords)
         bound = signature.bind(*arguments, **keywords)
         bound.apply_defaults()
-        file = bound.arguments["checkpoint_file"]
-        if not _is_safetensors_on_cpu(file, bound.arguments.get("map_location", "cpu")):
-            return original(*arguments, **keywords)
-        from ..files import load_checkpoint
-
-        try:
-            checkpoint = engine.open_checkpoint(file)
-            tensors = load_checkpoint(checkpoint, copies=bool(bound.arguments.get("disable_mmap", False)))
-        except WarploadError:
-            return original(*arguments, **keywords)
-        _count(sum(tensor.nbytes for tensor in tensors.values()), [text for _, text in checkpoint.oddities])
-        return tensors
+        arguments_given = bound.arguments
+        tensors = _read(
+            arguments_given["checkpoint_file"],
+            arguments_given.get("map_location", "cpu"),
+            disable_mmap=bool(arguments_given.get("disable_mmap", False)),
+        )
+        return original(*arguments, **keywords) if tensors is None else tensors
 
     return read
 
 
+def _read(file: Any, device: Any, *, disable_mmap: bool = False) -> dict[str, torch.Tensor] | None:
+    """Return a file's tensors, or None where stock is to read it, and to say what is wrong with it."""
+    reason = _why_not(file, device)
+    if not reason:
+        from ..files import load_checkpoint
+
+        try:
+            checkpoint = engine.open_checkpoint(file)
+            tensors = load_checkpoint(checkpoint, copies=disable_mmap)
+        except WarploadError as error:
+            reason = error.reason or str(error)
+        else:
+            oddities = [text for _, text in checkpoint.oddities]
+            _count(file, sum(tensor.nbytes for tensor in tensors.values()), oddities)
+            return tensors
+    _leave_to_stock(file, reason)
+    return None
+
+
+class _Substitute(ModuleType):
+    """A module with some names replaced, for one module that uses it."""
+
+    def __init__(self, genuine: Any, **replaced: Any) -> None:
+        super().__init__(genuine.__name__)
+        self._genuine = genuine
+        vars(self).update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._genuine, name)
+
+
+def safetensors(original: Any) -> ModuleType:
+    """Stand for the module ``safetensors`` in a module of diffusers that calls ``safetensors.torch.load_file``."""
+    genuine = importlib.import_module("safetensors.torch")
+
+    def load_file(filename: Any, device: Any = "cpu", **keywords: Any) -> Any:
+        tensors = None if keywords or not _serves() else _read(filename, device)
+        return genuine.load_file(filename, device=device, **keywords) if tensors is None else tensors
+
+    return _Substitute(original, torch=_Substitute(genuine, load_file=load_file))
+
+
 def safe_open(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap ``transformers.modeling_utils.safe_open``."""
+    """Wrap ``safe_open`` in a module of transformers or diffusers."""
 
     @functools.wraps(original, updated=())
     def read(filename: Any, framework: Any = None, device: Any = "cpu", **keywords: Any) -> Any:
         def stock() -> Any:
             return original(filename, framework=framework, device=device, **keywords)
 
-        if not _serves() or framework != "pt" or not _is_safetensors_on_cpu(filename, device):
+        if not _serves():
             return stock()
-        from ..open_file import TorchFile
+        reason = _why_not(filename, device) if framework == "pt" else f"framework {framework!r}"
+        if not reason:
+            from ..open_file import TorchFile
 
-        try:
-            opened = TorchFile(filename, device, **keywords)
-        except WarploadError:
-            return stock()
-        _count(opened.nbytes, opened.oddities)
-        return opened
+            try:
+                opened = TorchFile(filename, device, **keywords)
+            except WarploadError as error:
+                reason = error.reason or str(error)
+            else:
+                _count(filename, opened.nbytes, opened.oddities)
+                return opened
+        _leave_to_stock(filename, reason)
+        return stock()
 
     return read
 

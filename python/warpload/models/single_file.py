@@ -37,7 +37,7 @@ def from_single_file(original: Function) -> Function:
 def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     named = isinstance(source, str) or hasattr(source, "__fspath__")
     label = str(source) if named else "a dictionary of tensors"
-    with batches.batch_of_its_own(label) as batch, reader.reading() as seen:
+    with batches.batch_of_its_own(label, "single file") as batch, reader.reading() as seen:
         loaded = stock()
     report = batch.report
     report.bytes += seen.bytes

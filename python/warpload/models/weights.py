@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _core, devices, engine
+from .. import _core, devices, engine, mounts
 from ..dtypes import FLOATING_POINT
 from ..errors import FormatError
+from . import files
 from .native import NotNativeError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class ModelWeights:
             zero_copy: whether tensors that need no cast may be views of their file.
             wide: parts of names whose tensors are to be in float32 all the same.
         """
-        self._zero_copy = zero_copy
+        self._zero_copy = zero_copy = zero_copy and not mounts.forbid_mapping(files.shards_of(self.path))
         others, in_float32 = {}, set(wide)
         for name, (own, _) in self.described.items():
             if code is None or own not in FLOATING_POINT:

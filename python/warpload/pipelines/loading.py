@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from .. import collector, devices, engine, hooks, hub
@@ -22,11 +23,11 @@ from ..dtypes import code_of
 from ..models import batch as batches
 from ..models import files
 from ..models.batch import LoadBatch, WantedModel
-from ..report import LoadReport, remember
+from ..report import LoadReport, recorded
 from . import folder as folders
 from . import snapshot
 from .folder import Component
-from .placement import placement_of
+from .placement import Placement, placement_of
 
 Function = Callable[..., Any]
 
@@ -114,24 +115,33 @@ class _PipelineLoad:
         self.source, self.kwargs = source, dict(kwargs)
         self.report = LoadReport(str(source))
         self.batch = LoadBatch(self.report, zero_copy=not kwargs.get("disable_mmap", False))
-        self.placement = placement_of(kwargs.get("device_map"))
-        self.cached = None if _is_folder(source) else snapshot.complete_snapshot(source, kwargs)
+        self.placement: Placement | None = None
+        self.cached: Path | None = None
         self.folder: str | None = None
 
     def __enter__(self) -> _PipelineLoad:
-        remember(self.report)  # of a load that fails it tells how far it came
         with contextlib.ExitStack() as cleanup:
+            cleanup.enter_context(recorded(self.report))  # of a load that fails it tells how far it came
             cleanup.enter_context(collector.suspended())
             cleanup.callback(self.batch.close)
+            self.placement = placement_of(self.kwargs.get("device_map"))
+            self.cached = None if _is_folder(self.source) else snapshot.complete_snapshot(self.source, self.kwargs)
             if _is_folder(self.source):
                 self._begin(os.fspath(self.source))
             elif self.cached is not None:
                 self._begin(str(self.cached))
+            self._check_devices()
             self._cleanup = cleanup.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._cleanup.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._cleanup.__exit__(kind, error, traceback)
+
+    def _check_devices(self) -> None:
+        if self.placement is not None or self.kwargs.get("device_map") == "cuda":
+            devices.require_all(self.kwargs["device_map"])
 
     def run(self, original: Function, cls: Any, kwargs: dict[str, Any]) -> Any:
         """Let stock load, with the models from the batch.
@@ -142,7 +152,7 @@ class _PipelineLoad:
             kwargs: its keyword arguments; what the bytes began with, but for what an ``AutoPipeline`` makes of them.
         """
         self.kwargs = dict(kwargs)
-        outer, batch_token, load_token = _loading.get(), batches.current.set(self.batch), _loading.set(self)
+        batch_token, load_token = batches.current.set(self.batch), _loading.set(self)
         try:
             with self.report.stage("assemble"):
                 pipeline = self._call(original, cls)
@@ -152,9 +162,6 @@ class _PipelineLoad:
             _loading.reset(load_token)
         if self.placement is not None:
             pipeline.hf_device_map = self.placement.device_map
-        if outer is not None:  # a connected pipeline
-            outer.report.include(self.report)
-            remember(outer.report)
         return pipeline
 
     def wait(self) -> None:
@@ -209,6 +216,7 @@ class _PipelineLoad:
         components = folders.list_components(folder, index, self.kwargs.keys(), self.kwargs.get("variant"))
         if self.kwargs.get("device_map") is not None:
             devices.prepare(engine.loader(), self.kwargs["device_map"], _weight_bytes(components))
+            self._check_devices()  # imports torch, which is not to be waited for above
         for component in components:
             if component.location != folder:
                 self.batch.name(component.location, component.name)

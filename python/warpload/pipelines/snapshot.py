@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import hooks, hub
+from . import completeness
 from . import folder as folders
-from .folder import Component
 
 Function = Callable[..., Any]
 
@@ -22,7 +22,6 @@ _NEEDS_MORE = (
     "use_flashpack",
     "use_onnx",
 )
-_TOKENIZER_SETTINGS = {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja"}
 
 
 def complete_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
@@ -34,25 +33,17 @@ def complete_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
     """
     if any(options.get(name) for name in _NEEDS_MORE) or options.get("use_safetensors") is False:
         return None
-    folder = hub.cached_snapshot(source, options)
-    index = None if folder is None else folders.read_model_index(folder)
-    if folder is None or index is None or not isinstance(index.get("_class_name"), str):
+    snapshot = hub.cached_snapshot(source, options)
+    if snapshot is None or not snapshot.has(folders.MODEL_INDEX):
+        return None
+    index = folders.read_model_index(snapshot.folder)
+    if index is None or not isinstance(index.get("_class_name"), str):
         return None
     if "Combined" in index["_class_name"]:  # its connected pipelines are repositories of their own
         return None
-    components = folders.list_components(str(folder), index, options.keys(), options.get("variant"))
-    return folder if all(_is_complete(component, options.get("variant")) for component in components) else None
-
-
-def _is_complete(component: Component, variant: str | None) -> bool:
-    if component.folder.name != component.name or (component.folder / f"{component.library}.py").exists():
-        return False
-    names = {entry.name for entry in component.folder.iterdir()}
-    if "config.json" in names or any(name.endswith((".bin", ".safetensors")) for name in names):
-        return component.variant == variant and hub.has_model(component.folder, variant)
-    if "Tokenizer" in component.class_name:
-        return bool(names - _TOKENIZER_SETTINGS)
-    return bool(names)
+    components = folders.list_components(str(snapshot.folder), index, options.keys(), options.get("variant"))
+    whole = all(completeness.is_complete(snapshot, component, options.get("variant")) for component in components)
+    return snapshot.folder if whole else None
 
 
 def load_config(original: Function) -> Function:
@@ -61,8 +52,8 @@ def load_config(original: Function) -> Function:
     @functools.wraps(original)
     def load(cls: Any, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         name = getattr(cls, "config_name", None)
-        folder = hub.cached_snapshot(pretrained_model_name_or_path, kwargs) if hooks.active() and name else None
-        cached = folder is not None and (folder / (kwargs.get("subfolder") or "") / str(name)).is_file()
+        snapshot = hub.cached_snapshot(pretrained_model_name_or_path, kwargs) if hooks.active() and name else None
+        cached = snapshot is not None and snapshot.has(hub.inside(kwargs.get("subfolder"), str(name)))
         return hub.from_cache_first(
             functools.partial(original, cls, pretrained_model_name_or_path, *args), cached, kwargs
         )
@@ -86,8 +77,9 @@ def auto_model(original: Function) -> Function:
 
     @functools.wraps(original)
     def from_pretrained(cls: Any, pretrained_model_or_path: Any = None, **kwargs: Any) -> Any:
-        folder = hub.cached_snapshot(pretrained_model_or_path, kwargs) if hooks.active() else None
-        complete = folder is not None and hub.has_model(folder / (kwargs.get("subfolder") or ""), kwargs.get("variant"))
+        snapshot = hub.cached_snapshot(pretrained_model_or_path, kwargs) if hooks.active() else None
+        place, variant = kwargs.get("subfolder"), kwargs.get("variant")
+        complete = snapshot is not None and hub.has_model(snapshot, place, variant)
         return hub.from_cache_first(functools.partial(original, cls, pretrained_model_or_path), complete, kwargs)
 
     return from_pretrained

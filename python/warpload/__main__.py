@@ -1,0 +1,5 @@
+"""``python -m warpload``: the command line."""
+
+from .cli import main
+
+main()
