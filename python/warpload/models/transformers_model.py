@@ -65,11 +65,12 @@ def build(
     arguments = {**settings, "config": config}
     if dtype is not None:
         arguments["dtype"] = dtype
+    inference = torch.is_inference_mode_enabled()
     # Under inference mode too, the library makes parameters of what its own threads read: those have not got that mode.
     with torch.inference_mode(False):
         weights.require(_wanted_dtypes(cls, final, weights))
         weights.wait_arrival()  # ties are decided, and converters work, on values, in threads and streams of their own
-        state_dict = _state_dict(weights)
+        state_dict = _state_dict(weights, inference)
 
     attempt.settle()
 
@@ -156,13 +157,18 @@ def _taken(tensor: torch.Tensor) -> torch.Tensor:
     return from_dlpack(tensor) if torch.is_inference_mode_enabled() else tensor
 
 
-def _state_dict(weights: ModelWeights) -> dict[str, Any]:
-    """Return what the library takes for a state dict; it reads a slice of each, as of a file's."""
-    tensors, cast = weights.tensors(), set(weights.cast_names())
-    return {
-        name: _OnItsWay(weights, name, tensors[name]) if name in cast else _AsItIs(tensors[name])
-        for name in sorted(tensors)
-    }
+def _state_dict(weights: ModelWeights, inference: bool) -> dict[str, Any]:
+    """Return what the library takes for a state dict; it reads a slice of each, as of a file's.
+
+    Args:
+        weights: the tensors.
+        inference: whether the caller is in inference mode, so that it matters on which thread a tensor is taken.
+    """
+    found: dict[str, Any] = dict(sorted(weights.tensors().items()))
+    if inference:
+        found = {name: _AsItIs(tensor) for name, tensor in found.items()}
+    tensors = weights.tensors()
+    return found | {name: _OnItsWay(weights, name, tensors[name]) for name in weights.cast_names()}
 
 
 def _restore_names(model: PreTrainedModel, name: str) -> None:
