@@ -36,6 +36,16 @@ py::list describe(const Checkpoint& checkpoint) {
   return result;
 }
 
+// (kind, sentence) an oddity.
+py::list oddities_of(const Checkpoint& checkpoint) {
+  py::list result;
+  for (const Oddity& oddity : checkpoint.oddities()) {
+    const std::string_view kind = oddity_name(oddity.kind);
+    result.append(py::make_tuple(py::str(kind.data(), kind.size()), describe(oddity)));
+  }
+  return result;
+}
+
 // Tensors of `(name, dtype code, shape, address, bytes)`, whose memory `owner` keeps.
 std::shared_ptr<Checkpoint> from_memory(const py::list& described, const py::object& owner) {
   const std::shared_ptr<void> kept = keep(owner);
@@ -73,12 +83,17 @@ void register_checkpoint(py::module_& module) {
   using Paths = std::vector<std::filesystem::path>;
   py::class_<Checkpoint, std::shared_ptr<Checkpoint>>(module, "Checkpoint", "Safetensors shards, opened and validated.")
       .def_static(
-          "open", [](const Paths& shards) { return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards)); },
-          py::arg("shards"), py::call_guard<py::gil_scoped_release>(),
-          "Open shards, or what one index file lists; every header is checked.")
+          "open",
+          [](const Paths& shards, bool as_published) {
+            const IndexRules rules = as_published ? IndexRules::as_published : IndexRules::strict;
+            return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards, rules));
+          },
+          py::arg("shards"), py::kw_only(), py::arg("as_published") = false, py::call_guard<py::gil_scoped_release>(),
+          "Open shards, or what one index file lists, strictly or as the libraries read it; every header is checked.")
       .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
                   "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")
       .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
+      .def_property_readonly("oddities", &oddities_of, "(kind, sentence) of what is odd about files that were taken.")
       .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard, or None.")
       .def_property_readonly("shard_count", &Checkpoint::shard_count)
       .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")

@@ -1,7 +1,10 @@
 #include "warpload/checkpoint.hpp"
 
+#include <algorithm>
 #include <utility>
 
+#include "format/index_agreement.hpp"
+#include "format/oddities.hpp"
 #include "format/safetensors_header.hpp"
 #include "format/shape.hpp"
 #include "format/shard_index.hpp"
@@ -29,9 +32,9 @@ void check_size(const MemoryTensor& tensor) {
 
 }  // namespace
 
-Checkpoint::Ptr Checkpoint::open(const std::vector<std::filesystem::path>& shards) {
+Checkpoint::Ptr Checkpoint::open(const std::vector<std::filesystem::path>& shards, IndexRules rules) {
   if (shards.empty()) throw InvalidArgumentError({.reason = "a checkpoint needs a shard"});
-  if (shards.size() == 1 && is_index(shards[0])) return open_index(shards[0]);
+  if (shards.size() == 1 && is_index(shards[0])) return open_index(shards[0], rules);
   return open_shards(shards);
 }
 
@@ -77,19 +80,22 @@ Checkpoint::Ptr Checkpoint::from_memory(std::vector<MemoryTensor> tensors) {
   return checkpoint;
 }
 
-Checkpoint::Ptr Checkpoint::open_index(const std::filesystem::path& index) {
-  const ShardIndex listed = read_shard_index(index);
-  const Ptr checkpoint = open_shards(listed.shards);
-  for (const auto& [name, shard] : listed.tensor_to_shard) {
-    const TensorInfo* tensor = checkpoint->find(name);
-    if (tensor == nullptr || tensor->shard != shard) {
-      throw FormatError(
-          {.reason = "the index maps this tensor to the shard " + listed.shards[shard].string() + ", which lacks it",
-           .path = index.string(),
-           .tensor = name,
-           .cure = "the index and the shards are not of one checkpoint: fetch both again"});
-    }
+Checkpoint::Ptr Checkpoint::open_index(const std::filesystem::path& index, IndexRules rules) {
+  const ShardIndex listed = read_shard_index(index, rules);
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
+  for (const auto& path : listed.shards) {
+    auto file = File::open(path);
+    checkpoint->add_shard(file, file);
   }
+  IndexAgreement agreement(index.string(), listed, rules);
+  if (checkpoint->find_repeat()) {
+    checkpoint->tensors_ = agreement.without_stale_copies(std::move(checkpoint->tensors_));
+    checkpoint->index_names();
+  }
+  agreement.check(*checkpoint);
+  Oddities oddities = agreement.take_oddities();
+  oddities.add(checkpoint->oddities_);
+  checkpoint->oddities_ = oddities.list();
   return checkpoint;
 }
 
@@ -102,21 +108,28 @@ void Checkpoint::add_shard(std::shared_ptr<const ByteSource> source, std::shared
                         .shard = shards_.size(),
                         .range = tensor.range});
   }
+  oddities_.insert(oddities_.end(), header.oddities.begin(), header.oddities.end());
   shards_.push_back({std::move(source), std::move(file), std::move(header.metadata)});
 }
 
-void Checkpoint::index_names() {
+std::optional<std::size_t> Checkpoint::find_repeat() {
+  by_name_.clear();
   by_name_.reserve(tensors_.size());
   for (std::size_t position = 0; position < tensors_.size(); ++position) {
-    const TensorInfo& tensor = tensors_[position];
-    const auto [entry, inserted] = by_name_.emplace(tensor.name, position);
-    if (inserted) continue;
-    throw FormatError({.reason = "the tensor is in " + shard_path(tensors_[entry->second].shard) + " as well",
-                       .path = shard_path(tensor.shard),
-                       .tensor = tensor.name,
-                       .range = tensor.range,
-                       .cure = "load the two files apart, or drop one"});
+    if (!by_name_.emplace(tensors_[position].name, position).second) return position;
   }
+  return std::nullopt;
+}
+
+void Checkpoint::index_names() {
+  const std::optional<std::size_t> repeat = find_repeat();
+  if (!repeat) return;
+  const TensorInfo& tensor = tensors_[*repeat];
+  throw FormatError({.reason = "the tensor is in " + shard_path(find(tensor.name)->shard) + " as well",
+                     .path = shard_path(tensor.shard),
+                     .tensor = tensor.name,
+                     .range = tensor.range,
+                     .cure = "load the two files apart, or drop one"});
 }
 
 const TensorInfo* Checkpoint::find(std::string_view name) const {

@@ -112,7 +112,7 @@ std::string shorten_detail(std::string_view message) {
   return detail;
 }
 
-// Turns nlohmann's events into tokens: adds places and depth, refuses duplicate keys.
+// Turns nlohmann's events into tokens: adds places and depth, refuses duplicate keys that the handler does not take.
 class TokenSink final : public nlohmann::json::json_sax_t {
  public:
   TokenSink(std::string_view text, JsonHandler& handler) noexcept
@@ -139,7 +139,7 @@ class TokenSink final : public nlohmann::json::json_sax_t {
   bool end_array() override { return close(JsonKind::kEndArray); }
 
   bool key(string_t& value) override {
-    if (!open_keys_.back().insert(value).second) {
+    if (!open_keys_.back().insert(value).second && !handler_.takes_repeated_key(value, open_keys_.size())) {
       const std::size_t begin = next_token_begin();
       error_ = {.kind = JsonErrorKind::kDuplicateKey,
                 .offset = begin,

@@ -41,6 +41,12 @@ class JsonHandler {
  public:
   virtual ~JsonHandler() = default;
   virtual void on_token(JsonToken& token) = 0;
+
+  // Asked about a key that its object has already, `depth` objects and arrays being open around it. True lets it pass
+  // on as any other; false ends the parse with kDuplicateKey.
+  [[nodiscard]] virtual bool takes_repeated_key(const std::string& /*key*/, std::size_t /*depth*/) const {
+    return false;
+  }
 };
 
 enum class JsonErrorKind : std::uint8_t { kInvalidUtf8, kSyntax, kDuplicateKey, kTooDeep };
@@ -53,13 +59,13 @@ struct JsonError {
   std::size_t depth = 0;           // of the token at fault; only for kDuplicateKey and kTooDeep
 };
 
-// Objects and arrays that may be open at once.
-inline constexpr std::size_t kMaxJsonDepth = 16;
+// Objects and arrays that may be open at once: as many as the safetensors package takes in a header.
+inline constexpr std::size_t kMaxJsonDepth = 127;
 
 // Parses one JSON value surrounded by nothing but JSON white space. Refuses what RFC 8259 refuses, and also a
-// byte order mark, a key that an object already has, and deeper nesting than kMaxJsonDepth. Time is O(n log
-// n), memory O(n) for the keys of the objects that are open. The handler may have received tokens before an
-// error is found.
+// byte order mark, a key that an object already has (unless the handler takes it), and deeper nesting than
+// kMaxJsonDepth. Time is O(n log n), memory O(n) for the keys of the objects that are open. The handler may have
+// received tokens before an error is found.
 [[nodiscard]] std::optional<JsonError> parse_json(std::string_view text, JsonHandler& handler);
 
 // "an object", "a string", ...: for messages.

@@ -10,16 +10,15 @@
 #include <utility>
 
 #include "format/foreign_file.hpp"
+#include "format/header_length.hpp"
 #include "format/json.hpp"
+#include "format/oddities.hpp"
 #include "format/shape.hpp"
 
 namespace warpload {
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;
-
 constexpr std::string_view kMetadataKey = "__metadata__";
-constexpr std::string_view kWhiteSpace = " \t\r\n";
 constexpr const char* kBadHeaderCure =
     "the file is damaged or its writer is broken: download it again or save it again with the safetensors "
     "package";
@@ -46,7 +45,8 @@ class HeaderBuilder final : public JsonHandler {
  public:
   HeaderBuilder(const std::string& path, std::string_view text) noexcept : path_(path), text_(text) {}
 
-  // Depth 0 is the header's own object, 1 its entries, 2 the fields of one entry, 3 the numbers in a field.
+  // Depth 0 is the header's own object, 1 its entries, 2 the fields of one entry, 3 the numbers in a field or the one
+  // key of a dtype that is an object.
   void on_token(JsonToken& token) override {
     switch (token.depth) {
       case 0:
@@ -56,19 +56,29 @@ class HeaderBuilder final : public JsonHandler {
       case 2:
         return in_metadata_ ? on_metadata(token) : on_field(token);
       case 3:
-        return on_number(token);
+        return field_ == Field::kDType ? on_variant(token) : on_number(token);
       default:
         return;
     }
   }
 
-  [[nodiscard]] SafetensorsHeader take_header() noexcept { return std::move(header_); }
+  // As the reference: of the metadata's values of one key the last counts, and what stands in unknown fields is
+  // nobody's business. Two tensors of one name it takes as well, but which is meant nobody knows.
+  [[nodiscard]] bool takes_repeated_key(const std::string& key, std::size_t depth) const override {
+    if (depth != 2 || in_metadata_) return depth >= 2;
+    return key != "dtype" && key != "shape" && key != "data_offsets";
+  }
+
+  [[nodiscard]] SafetensorsHeader take_header() {
+    header_.oddities = oddities_.list();
+    return std::move(header_);
+  }
 
   // Name of the tensor whose entry is being read, "" within the metadata.
   [[nodiscard]] std::string current_tensor() const { return in_metadata_ ? "" : tensor_.name; }
 
  private:
-  enum class Field { kNone, kDType, kShape, kDataOffsets };
+  enum class Field { kDType, kShape, kDataOffsets, kNone };  // the first three in the order of an array's elements
 
   [[noreturn]] void refuse(const JsonToken& token, std::string reason, std::string cure = kBadHeaderCure) const {
     throw FormatError({.reason = std::move(reason),
@@ -95,9 +105,10 @@ class HeaderBuilder final : public JsonHandler {
       in_metadata_ = token.text == kMetadataKey;
       tensor_ = {};
       tensor_.name = std::move(token.text);
-      has_dtype_ = has_shape_ = has_offsets_ = false;
+      has_dtype_ = has_shape_ = has_offsets_ = is_array_ = false;
+      field_ = Field::kNone;
       entry_begin_ = token.begin;
-    } else if (token.kind == JsonKind::kEndObject) {
+    } else if (token.kind == JsonKind::kEndObject || token.kind == JsonKind::kEndArray) {
       if (!in_metadata_) finish_tensor(token);
     } else if (in_metadata_) {
       // The reference takes null for no metadata.
@@ -105,16 +116,25 @@ class HeaderBuilder final : public JsonHandler {
         refuse(token, "__metadata__ must be an object of strings, " + found(token));
       }
       if (token.kind == JsonKind::kBeginObject) header_.metadata.emplace();
+    } else if (token.kind == JsonKind::kBeginArray) {
+      is_array_ = true;
+      elements_ = 0;
+      note("its entry is an array, not an object");
     } else if (token.kind != JsonKind::kBeginObject) {
       refuse(token, "a tensor's entry must be an object, " + found(token));
     }
   }
 
+  void note(const std::string& what) { oddities_.add(OddityKind::header, path_, current_tensor(), what); }
+
   void on_metadata(JsonToken& token) {
     if (token.kind == JsonKind::kKey) {
       metadata_key_ = std::move(token.text);
+      if (header_.metadata->contains(metadata_key_)) {
+        note("__metadata__ has the key " + in_quotes(metadata_key_) + " twice, the last counts");
+      }
     } else if (token.kind == JsonKind::kString) {
-      header_.metadata->emplace(std::move(metadata_key_), std::move(token.text));
+      header_.metadata->insert_or_assign(std::move(metadata_key_), std::move(token.text));
     } else {
       refuse(token, "__metadata__ must be an object of strings, but the value of " + in_quotes(metadata_key_) +
                         " is not a string: " + found(token));
@@ -122,11 +142,11 @@ class HeaderBuilder final : public JsonHandler {
   }
 
   void on_field(const JsonToken& token) {
-    if (token.kind == JsonKind::kKey) return begin_field(token);
+    if (is_array_ && token.kind != JsonKind::kEndArray && token.kind != JsonKind::kEndObject) begin_element(token);
+    if (!is_array_ && token.kind == JsonKind::kKey) return begin_field(token);
     switch (field_) {
       case Field::kDType:
-        if (token.kind != JsonKind::kString) refuse(token, "dtype must be a string, " + found(token));
-        return set_dtype(token);
+        return on_dtype(token);
       case Field::kShape:
         if (token.kind == JsonKind::kEndArray) return;
         if (token.kind != JsonKind::kBeginArray) refuse(token, "shape must be an array, " + found(token));
@@ -150,7 +170,40 @@ class HeaderBuilder final : public JsonHandler {
       field_ = Field::kDataOffsets;
       offset_count_ = 0;
     } else {
-      refuse(token, "unknown field " + in_quotes(token.text) + "; a tensor has dtype, shape and data_offsets");
+      field_ = Field::kNone;
+      note("its entry has the unknown field " + in_quotes(token.text));
+    }
+  }
+
+  // An entry that is an array has the fields' values without their names.
+  void begin_element(const JsonToken& token) {
+    if (elements_ == static_cast<std::size_t>(Field::kNone)) {
+      refuse(token, "an entry that is an array must have three elements, found more");
+    }
+    field_ = static_cast<Field>(elements_++);
+    offset_count_ = 0;
+  }
+
+  // The reference takes {"F32": null} for "F32".
+  void on_dtype(const JsonToken& token) {
+    if (token.kind == JsonKind::kBeginObject) {
+      note("its dtype is an object, not a string");
+    } else if (token.kind == JsonKind::kEndObject) {
+      if (!has_dtype_) refuse(token, "a dtype that is an object must have one key, found none");
+    } else if (token.kind == JsonKind::kString) {
+      set_dtype(token);
+    } else {
+      refuse(token, "dtype must be a string, " + found(token));
+    }
+  }
+
+  // Within a dtype that is an object.
+  void on_variant(const JsonToken& token) {
+    if (token.kind == JsonKind::kKey) {
+      if (has_dtype_) refuse(token, "a dtype that is an object must have one key, found more");
+      set_dtype(token);
+    } else if (token.kind != JsonKind::kNull) {
+      refuse(token, "a dtype that is an object must be null at its key, " + found(token));
     }
   }
 
@@ -164,6 +217,7 @@ class HeaderBuilder final : public JsonHandler {
   }
 
   void on_number(const JsonToken& token) {
+    if (field_ == Field::kNone) return;
     if (field_ == Field::kShape) {
       if (token.kind != JsonKind::kUnsigned) {
         refuse(token, "a dimension must be an integer from 0 to 2^64 - 1, " + found(token));
@@ -228,9 +282,12 @@ class HeaderBuilder final : public JsonHandler {
   const std::string& path_;
   std::string_view text_;
   SafetensorsHeader header_;
+  Oddities oddities_;
 
   // The entry being read.
   bool in_metadata_ = false;
+  bool is_array_ = false;
+  std::size_t elements_ = 0;  // of an array, so far
   std::size_t entry_begin_ = 0;
   std::string metadata_key_;
   HeaderTensor tensor_;
@@ -241,62 +298,6 @@ class HeaderBuilder final : public JsonHandler {
   std::array<std::uint64_t, 2> offsets_{};
   std::size_t offset_count_ = 0;
 };
-
-// Throws when the file is recognized as something else. `plausible`: its first bytes also make sense as the
-// start of a safetensors file, which then is the better guess.
-void refuse_foreign(const ByteSource& source, bool plausible) {
-  if (plausible) return;
-  std::string prefix(std::min<std::uint64_t>(source.size(), kForeignPrefixBytes), '\0');
-  source.read_exact(0, std::as_writable_bytes(std::span(prefix)));
-  if (std::optional<ForeignFile> foreign = recognize_foreign_file(prefix)) {
-    throw FormatError({.reason = std::move(foreign->reason),
-                       .path = source.path(),
-                       .range = ByteRange{0, source.size()},
-                       .cure = std::move(foreign->cure)});
-  }
-}
-
-// True when what follows the length, if anything does, starts as a header does.
-bool starts_as_header(const ByteSource& source) {
-  if (source.size() <= kLengthBytes) return true;
-  char first = 0;
-  source.read_exact(kLengthBytes, std::as_writable_bytes(std::span(&first, 1)));
-  return first == '{' || kWhiteSpace.find(first) != std::string_view::npos;
-}
-
-std::uint64_t read_header_length(const ByteSource& source) {
-  const std::uint64_t size = source.size();
-  const auto refuse = [&source](std::string reason, ByteRange range, const char* cure) {
-    throw FormatError({.reason = std::move(reason), .path = source.path(), .range = range, .cure = cure});
-  };
-  if (size == 0) refuse("the file is empty", {0, 0}, kDownloadAgain);
-  if (size < kLengthBytes) {
-    refuse_foreign(source, false);
-    refuse("the file has " + std::to_string(size) + " bytes; a safetensors file has at least 8", {0, size},
-           kDownloadAgain);
-  }
-  std::array<std::byte, kLengthBytes> bytes{};
-  source.read_exact(0, bytes);
-  std::uint64_t length = 0;
-  for (std::size_t index = kLengthBytes; index-- > 0;)
-    length = length << 8 | std::to_integer<std::uint64_t>(bytes[index]);
-
-  if (length == 0) refuse("the header's length is 0", {0, kLengthBytes}, kDownloadAgain);
-  if (length > kMaxHeaderBytes) {
-    refuse_foreign(source, false);
-    refuse("the header's length, " + std::to_string(length) + " bytes, is above the format's limit of " +
-               std::to_string(kMaxHeaderBytes) + ": not a safetensors file, or a damaged one",
-           {0, kLengthBytes}, kDownloadAgain);
-  }
-  if (length > size - kLengthBytes) {
-    refuse_foreign(source, starts_as_header(source));
-    const std::uint64_t missing = length - (size - kLengthBytes);
-    refuse("the file is truncated inside its header: " + std::to_string(missing) + " of the header's " +
-               std::to_string(length) + " bytes are missing",
-           {size, kLengthBytes + length}, kDownloadAgain);
-  }
-  return length;
-}
 
 [[noreturn]] void refuse_json(const ByteSource& source, JsonError error, std::uint64_t length, std::string tensor) {
   std::string reason = std::move(error.reason);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "format/foreign_file.hpp"
 #include "format/json.hpp"
+#include "format/oddities.hpp"
 #include "io/file.hpp"
 #include "warpload/error.hpp"
 
@@ -37,10 +39,10 @@ std::string_view find_fault(std::string_view name) {
   return {};
 }
 
-// Collects "weight_map" from the index's tokens; everything else at the top is skipped.
+// Collects "weight_map" from the index's tokens; of everything else at the top only whether "metadata" is an object.
 class IndexBuilder final : public JsonHandler {
  public:
-  explicit IndexBuilder(const std::filesystem::path& path) : path_(path) {}
+  IndexBuilder(const std::filesystem::path& path, IndexRules rules) : path_(path), rules_(rules) {}
 
   // Depth 0 is the index's own object, 1 its entries, 2 the names in the weight map.
   void on_token(JsonToken& token) override {
@@ -48,31 +50,76 @@ class IndexBuilder final : public JsonHandler {
       refuse(token, "the index must be an object, found " + std::string(describe(token.kind)));
     }
     if (token.depth == 1) on_entry(token);
-    if (token.depth == 2 && in_weight_map_) on_weight(token);
+    if (token.depth == 2 && entry_ == Entry::kWeightMap) on_weight(token);
   }
 
-  // Numbers the shards in the order of their names.
+  [[nodiscard]] bool takes_repeated_key(const std::string& /*key*/, std::size_t /*depth*/) const override {
+    return rules_ == IndexRules::as_published;
+  }
+
   [[nodiscard]] ShardIndex take_index() {
-    if (tensor_to_name_.empty()) {
-      const char* reason = has_weight_map_ ? "the weight_map is empty" : "the index has no weight_map";
-      throw FormatError({.reason = reason, .path = path_.string(), .cure = kBadIndexCure});
+    if (tensor_to_spelling_.empty()) {
+      refuse_all(has_weight_map_ ? "the weight_map is empty" : "the index has no weight_map");
+    }
+    if (rules_ == IndexRules::as_published && !has_metadata_) {
+      refuse_all("the index has no object called metadata, without which diffusers and transformers do not read it");
     }
     ShardIndex index;
-    for (auto& [name, position] : shards_) {
-      position = index.shards.size();
-      index.shards.push_back(path_.parent_path() / name);
+    const std::map<std::string_view, std::size_t> positions = number_shards(index);
+    for (const auto& [tensor, spelling] : tensor_to_spelling_) {
+      index.tensor_to_shard.emplace_hint(index.tensor_to_shard.end(), tensor, positions.at(*spelling));
     }
-    for (auto& [tensor, shard] : tensor_to_name_) {
-      index.tensor_to_shard.emplace_hint(index.tensor_to_shard.end(), tensor, shard->second);
-    }
+    index.oddities = oddities_.list();
     return index;
   }
 
   // True while the entries of "weight_map" are being read.
-  [[nodiscard]] bool in_weight_map() const noexcept { return in_weight_map_; }
+  [[nodiscard]] bool in_weight_map() const noexcept { return entry_ == Entry::kWeightMap; }
 
  private:
-  using Shards = std::map<std::string, std::size_t>;
+  enum class Entry { kWeightMap, kMetadata, kOther };
+  using Spellings = std::set<std::string>;
+
+  // Lists the shards; returns where each spelling's shard is. One of several spellings is read several times by the
+  // libraries: its last reading counts.
+  [[nodiscard]] std::map<std::string_view, std::size_t> number_shards(ShardIndex& index) {
+    std::set<std::string_view> used;  // not the spellings that a repeated key has replaced
+    for (const auto& [tensor, spelling] : tensor_to_spelling_) used.insert(*spelling);
+    std::vector<std::string> backwards;
+    std::map<std::string, std::size_t> from_the_end;
+    std::map<std::string_view, std::size_t> positions;
+    for (auto spelling = used.rbegin(); spelling != used.rend(); ++spelling) {
+      note_spelling(*spelling);
+      // "./a" and "a" are the same shard.
+      const std::string name = std::filesystem::path(*spelling).lexically_normal().string();
+      const auto [shard, is_new] = from_the_end.emplace(name, backwards.size());
+      if (is_new) backwards.push_back(name);
+      positions.emplace(*spelling, shard->second);
+    }
+    for (auto& [spelling, position] : positions) position = backwards.size() - 1 - position;
+    for (auto name = backwards.rbegin(); name != backwards.rend(); ++name) {
+      index.shards.push_back(path_.parent_path() / *name);
+    }
+    return positions;
+  }
+
+  void note_spelling(std::string_view spelling) {
+    const std::string shown = in_quotes(spelling);
+    if (spelling.find('/') != std::string_view::npos) {
+      note(OddityKind::path, "", "it names the shard " + shown + " by a path");
+    }
+    if (!spelling.ends_with(".safetensors")) {
+      note(OddityKind::suffix, "", "it names the shard " + shown + ", which does not end in .safetensors");
+    }
+  }
+
+  void note(OddityKind kind, const std::string& tensor, const std::string& what) {
+    oddities_.add(kind, path_.string(), tensor, what);
+  }
+
+  [[noreturn]] void refuse_all(std::string reason) const {
+    throw FormatError({.reason = std::move(reason), .path = path_.string(), .cure = kBadIndexCure});
+  }
 
   [[noreturn]] void refuse(const JsonToken& token, std::string reason) const {
     throw FormatError({.reason = std::move(reason),
@@ -83,16 +130,23 @@ class IndexBuilder final : public JsonHandler {
   }
 
   void on_entry(const JsonToken& token) {
-    if (token.kind == JsonKind::kKey) {
-      in_weight_map_ = token.text == "weight_map";
-      return;
-    }
+    if (token.kind == JsonKind::kKey) return begin_entry(token.text);
     tensor_.clear();
-    if (!in_weight_map_ || token.kind == JsonKind::kEndObject) return;
+    if (entry_ == Entry::kMetadata && token.kind == JsonKind::kBeginObject) has_metadata_ = true;
+    if (entry_ != Entry::kWeightMap || token.kind == JsonKind::kEndObject) return;
     if (token.kind != JsonKind::kBeginObject) {
       refuse(token, "weight_map must be an object, found " + std::string(describe(token.kind)));
     }
     has_weight_map_ = true;
+  }
+
+  void begin_entry(const std::string& key) {
+    entry_ = key == "weight_map" ? Entry::kWeightMap : key == "metadata" ? Entry::kMetadata : Entry::kOther;
+    if (entry_ == Entry::kMetadata) has_metadata_ = false;  // where it comes twice the last counts
+    if (entry_ == Entry::kWeightMap && has_weight_map_) {
+      note(OddityKind::repeated_key, "", "it has weight_map twice, the last counts");
+      tensor_to_spelling_.clear();
+    }
   }
 
   void on_weight(JsonToken& token) {
@@ -106,17 +160,21 @@ class IndexBuilder final : public JsonHandler {
     if (const std::string_view fault = find_fault(token.text); !fault.empty()) {
       refuse(token, "the shard's name " + in_quotes(token.text) + " " + std::string(fault));
     }
-    // "./a" and "a" are the same shard.
-    const auto shard = shards_.try_emplace(std::filesystem::path(token.text).lexically_normal().string()).first;
-    tensor_to_name_.emplace(tensor_, shard);
+    const auto spelling = spellings_.insert(std::move(token.text)).first;
+    if (!tensor_to_spelling_.insert_or_assign(tensor_, spelling).second) {
+      note(OddityKind::repeated_key, tensor_, "it is listed twice, the last counts");
+    }
   }
 
   const std::filesystem::path& path_;
-  bool in_weight_map_ = false;
+  IndexRules rules_;
+  Entry entry_ = Entry::kOther;
   bool has_weight_map_ = false;
+  bool has_metadata_ = false;
   std::string tensor_;
-  Shards shards_;
-  std::map<std::string, Shards::iterator> tensor_to_name_;
+  Spellings spellings_;
+  std::map<std::string, Spellings::const_iterator> tensor_to_spelling_;
+  Oddities oddities_;
 };
 
 [[noreturn]] void refuse_json(const std::string& path, std::string_view text, JsonError error, bool in_weight_map) {
@@ -137,7 +195,7 @@ class IndexBuilder final : public JsonHandler {
 
 }  // namespace
 
-ShardIndex read_shard_index(const std::filesystem::path& index_path) {
+ShardIndex read_shard_index(const std::filesystem::path& index_path, IndexRules rules) {
   const std::shared_ptr<const File> file = File::open(index_path);
   if (file->size() == 0) {
     throw FormatError({.reason = "the file is empty", .path = file->path(), .cure = kDownloadAgain});
@@ -153,7 +211,7 @@ ShardIndex read_shard_index(const std::filesystem::path& index_path) {
   file->read_exact(0, std::as_writable_bytes(std::span(bytes.get(), size)));
 
   const std::string_view text(bytes.get(), size);
-  IndexBuilder builder(index_path);
+  IndexBuilder builder(index_path, rules);
   if (std::optional<JsonError> error = parse_json(text, builder)) {
     refuse_json(file->path(), text, std::move(*error), builder.in_weight_map());
   }

@@ -70,15 +70,30 @@ def release_pinned_memory() -> int:
     return sum(each.release_pinned_memory() for each in loaders)
 
 
-def open_checkpoint(source: StrPath | Sequence[StrPath]) -> _core.Checkpoint:
+def open_checkpoint(source: StrPath | Sequence[StrPath], *, as_published: bool = False) -> _core.Checkpoint:
     """Open and validate a shard, several shards, or the shards of an index file.
+
+    Args:
+        source: the file or files.
+        as_published: understand an index as diffusers and transformers do: the shards count, whatever it says of them.
+            Otherwise index and shards have to leave no doubt which tensors are meant.
 
     Raises:
         FormatError: a header or the index breaks the format's rules.
         IoError: a file is missing or unreadable.
     """
     shards = [source] if isinstance(source, str | os.PathLike) else source
-    return _core.Checkpoint.open([Path(shard) for shard in shards])
+    return _core.Checkpoint.open([Path(shard) for shard in shards], as_published=as_published)
+
+
+# Where an index is wrong about its shards, though it is clear what is meant.
+_WRONG_INDEX = frozenset({"unlisted", "misplaced", "stale copy", "conflicting copy"})
+
+
+def tell_of_a_wrong_index(checkpoint: _core.Checkpoint) -> None:
+    """Warn where a checkpoint's index does not say what its shards hold."""
+    if wrong := [sentence for kind, sentence in checkpoint.oddities if kind in _WRONG_INDEX]:
+        logger.warning("%s", "; ".join(wrong))
 
 
 def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **wanted: Any) -> _core.SegmentRequest:

@@ -53,18 +53,34 @@ def load_file(
     Returns:
         The tensors by name, in the order of their bytes in the file; each owns a storage of exactly its size.
 
+    An index that says the wrong shard, or leaves a tensor out, or has a stale copy in a shard before the one that it
+    names, is followed with a warning; see docs/compatibility.md.
+
     Raises:
-        FormatError: the file is not valid; says where and why.
+        FormatError: the file is not valid, or the index and its shards leave in doubt which tensors are meant; says
+            where and why.
         IoError: the file is missing, unreadable, or changed while it was read.
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
         DeviceError: the GPU's driver reported an error.
     """
     checkpoint = engine.open_checkpoint(filename)
-    code = None if dtype is None else _code(dtype)
+    engine.tell_of_a_wrong_index(checkpoint)
     with options or contextlib.nullcontext():
-        place = devices.arena_device(device)
-        request = engine.request(checkpoint, place, dtype=code, zero_copy=not disable_mmap)
-        (tensors,) = engine.load([request], [place])
+        return load_checkpoint(checkpoint, device, dtype, disable_mmap=disable_mmap)
+
+
+def load_checkpoint(
+    checkpoint: _core.Checkpoint,
+    device: str | int | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    disable_mmap: bool = False,
+) -> dict[str, torch.Tensor]:
+    """Load the tensors of an open checkpoint; for the rest see ``load_file``."""
+    code = None if dtype is None else _code(dtype)
+    place = devices.arena_device(device)
+    request = engine.request(checkpoint, place, dtype=code, zero_copy=not disable_mmap)
+    (tensors,) = engine.load([request], [place])
     if place is not None or _is_cpu(device):
         return tensors
     return {name: tensor.to(device) for name, tensor in tensors.items()}
@@ -113,6 +129,11 @@ class TorchFile:
     def nbytes(self) -> int:
         """Return the bytes of all tensors."""
         return self._open().nbytes
+
+    @property
+    def oddities(self) -> list[str]:
+        """Return what is odd about the file although it could be opened, a sentence each."""
+        return [sentence for _, sentence in self._open().oddities]
 
     def __exit__(
         self,

@@ -138,6 +138,19 @@ TEST_P(CInterfaceTest, LoadedTensorsAreThoseOfTheFile) {
   }
 }
 
+TEST_P(CInterfaceTest, HeadersAndIndexesAreTakenAsByCpp) {
+  const TemporaryDirectory directory;
+  directory.write("a.safetensors", testing::safetensors_bytes(R"({"a":[{"U8":null},[2],[0,2]]})", "12"));
+  directory.write("b.safetensors", testing::safetensors_bytes(
+                                       R"({"b":{"dtype":"U8","strides":[1],"shape":[1],"data_offsets":[0,1]}})", "3"));
+  const auto index =
+      directory.write("model.safetensors.index.json", R"({"weight_map":{"a":"b.safetensors","b":"a.safetensors"}})");
+  const CLoad result = load(open_in_c(index), {});
+  ASSERT_EQ(names_of(result), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(read_in_c(result, 0), "12");
+  EXPECT_EQ(read_in_c(result, 1), "3");
+}
+
 TEST_P(CInterfaceTest, CastsFollowTheDTypeOfTheTensorOrElseOfTheLoad) {
   const warpload_tensor_dtype dtypes[] = {
       {"bias", WARPLOAD_DTYPE_F64}, {"scale", WARPLOAD_DTYPE_KEEP}, {"bias", WARPLOAD_DTYPE_F16}};

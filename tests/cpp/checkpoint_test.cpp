@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/memory_source.hpp"
 #include "cpp/support/safetensors_bytes.hpp"
@@ -93,17 +98,118 @@ TEST(CheckpointTest, EmptyListIsRefused) {
   EXPECT_THROW(static_cast<void>(Checkpoint::open(std::vector<std::filesystem::path>{})), InvalidArgumentError);
 }
 
-TEST(CheckpointTest, IndexThatMapsATensorToAShardThatLacksItIsRefused) {
-  TemporaryDirectory directory;
-  directory.write("one.safetensors", safetensors_file({{"a", "U8", {1}, "1"}}));
-  directory.write("two.safetensors", safetensors_file({{"b", "U8", {1}, "2"}}));
-  const auto index = directory.write("model.safetensors.index.json",
-                                     R"({"weight_map": {"a": "one.safetensors", "b": "one.safetensors",
-                                         "z": "two.safetensors"}})");
-  const auto error = catch_error<FormatError>([&] { static_cast<void>(Checkpoint::open_index(index)); });
-  EXPECT_EQ(error.path(), index.string());
-  EXPECT_EQ(error.tensor(), "b");
+// A folder with an index, opened by either set of rules.
+class IndexTest : public ::testing::Test {
+ protected:
+  void write(const std::string& shard, const std::vector<testing::TensorSpec>& tensors) {
+    directory_.write(shard, safetensors_file(tensors));
+  }
+
+  Checkpoint::Ptr open(const std::string& weight_map, IndexRules rules) {
+    index_ = directory_.write("model.safetensors.index.json", R"({"metadata":{},"weight_map":)" + weight_map + "}");
+    return Checkpoint::open(index_, rules);
+  }
+
+  FormatError refusal(const std::string& weight_map) {
+    auto error = catch_error<FormatError>([&] { static_cast<void>(open(weight_map, IndexRules::strict)); });
+    EXPECT_EQ(error.path(), index_.string());
+    return error;
+  }
+
+  static std::vector<OddityKind> kinds(const Checkpoint& checkpoint) {
+    std::vector<OddityKind> result;
+    for (const Oddity& oddity : checkpoint.oddities()) result.push_back(oddity.kind);
+    return result;
+  }
+
+  static constexpr std::array kBothRules{IndexRules::strict, IndexRules::as_published};
+
+  TemporaryDirectory directory_;
+  std::filesystem::path index_;
+};
+
+TEST_F(IndexTest, ATensorThatNoShardHasIsRefusedByTheStrictRulesOnly) {
+  write("one.safetensors", {{"a", "U8", {1}, "1"}});
+  write("two.safetensors", {{"b", "U8", {1}, "2"}});
+  const std::string map = R"({"a":"one.safetensors","b":"two.safetensors","z":"one.safetensors"})";
+
+  const auto error = refusal(map);
+  EXPECT_EQ(error.tensor(), "z");
   EXPECT_NE(error.reason().find("one.safetensors"), std::string::npos);
+
+  const auto checkpoint = open(map, IndexRules::as_published);
+  EXPECT_EQ(checkpoint->find("z"), nullptr);
+  EXPECT_EQ(kinds(*checkpoint), std::vector{OddityKind::absent});
+  EXPECT_EQ(checkpoint->oddities()[0].tensor, "z");
+}
+
+TEST_F(IndexTest, ATensorOfAnotherShardIsTakenFromThere) {
+  write("one.safetensors", {{"a", "U8", {1}, "1"}});
+  write("two.safetensors", {{"b", "U8", {2}, "22"}});
+  for (const IndexRules rules : kBothRules) {
+    const auto checkpoint = open(R"({"a":"two.safetensors","b":"one.safetensors"})", rules);
+    EXPECT_EQ(checkpoint->find("a")->shard, 0U);
+    EXPECT_EQ(checkpoint->find("b")->shard, 1U);
+    EXPECT_EQ(kinds(*checkpoint), (std::vector{OddityKind::misplaced, OddityKind::misplaced}));
+  }
+}
+
+TEST_F(IndexTest, OfTwoCopiesThatOfTheLastShardCountsWhereTheIndexNamesIt) {
+  write("one.safetensors", {{"a", "U8", {1}, "1"}, {"w", "U8", {1}, "1"}});
+  write("two.safetensors", {{"b", "U8", {1}, "2"}, {"w", "U8", {1}, "2"}});
+  for (const IndexRules rules : kBothRules) {
+    const auto checkpoint = open(R"({"a":"one.safetensors","b":"two.safetensors","w":"two.safetensors"})", rules);
+    ASSERT_EQ(checkpoint->tensors().size(), 3U);
+    EXPECT_EQ(checkpoint->find("w")->shard, 1U);
+    EXPECT_EQ(checkpoint->find("b")->shard, 1U);
+    EXPECT_EQ(checkpoint->find("a")->shard, 0U);
+    EXPECT_EQ(kinds(*checkpoint), std::vector{OddityKind::stale_copy});
+    EXPECT_EQ(checkpoint->oddities()[0].tensor, "w");
+  }
+}
+
+TEST_F(IndexTest, CopiesOfWhichTheIndexDoesNotNameTheLastAreRefusedByTheStrictRulesOnly) {
+  write("one.safetensors", {{"a", "U8", {1}, "1"}, {"w", "U8", {1}, "1"}});
+  write("two.safetensors", {{"b", "U8", {1}, "2"}, {"w", "U8", {1}, "2"}});
+  for (const std::string map : {R"({"a":"one.safetensors","b":"two.safetensors","w":"one.safetensors"})",
+                                R"({"a":"one.safetensors","b":"two.safetensors"})"}) {
+    const auto error = refusal(map);
+    EXPECT_EQ(error.tensor(), "w");
+    EXPECT_NE(error.reason().find("which is meant is uncertain"), std::string::npos);
+
+    EXPECT_EQ(open(map, IndexRules::as_published)->find("w")->shard, 1U);
+  }
+}
+
+TEST_F(IndexTest, CopiesOfAnotherShapeOrDTypeAreToldApart) {
+  write("one.safetensors", {{"v", "U8", {2}, "12"}, {"w", "U8", {2}, "12"}});
+  write("two.safetensors", {{"v", "U8", {1}, "3"}, {"w", "F16", {1}, "34"}});
+  const auto checkpoint =
+      open(R"({"v":"two.safetensors","w":"two.safetensors","x":"one.safetensors"})", IndexRules::as_published);
+  EXPECT_EQ(checkpoint->find("v")->shape, std::vector<std::uint64_t>{1});
+  EXPECT_EQ(checkpoint->find("w")->dtype, DType::f16);
+  EXPECT_EQ(kinds(*checkpoint), (std::vector{OddityKind::conflicting_copy, OddityKind::absent}));
+  EXPECT_EQ(checkpoint->oddities()[0].more, 1U);
+}
+
+TEST_F(IndexTest, ATensorThatTheIndexLeavesOutIsThereAndTold) {
+  write("one.safetensors", {{"a", "U8", {1}, "1"}, {"b", "U8", {1}, "2"}});
+  for (const IndexRules rules : kBothRules) {
+    const auto checkpoint = open(R"({"a":"one.safetensors"})", rules);
+    EXPECT_NE(checkpoint->find("b"), nullptr);
+    EXPECT_EQ(kinds(*checkpoint), std::vector{OddityKind::unlisted});
+  }
+}
+
+TEST_F(IndexTest, AnIndexThatIsRightIsNotOdd) {
+  write("one.safetensors", {{"a", "U8", {1}, "1"}});
+  for (const IndexRules rules : kBothRules) EXPECT_TRUE(open(R"({"a":"one.safetensors"})", rules)->oddities().empty());
+}
+
+TEST_F(IndexTest, OddHeadersOfItsShardsAreToldAfterItsOwn) {
+  directory_.write("one.safetensors", testing::safetensors_bytes(R"({"a":["U8",[1],[0,1]]})", "1"));
+  const auto checkpoint = open(R"({"a":"one.safetensors","b":"one.safetensors"})", IndexRules::as_published);
+  EXPECT_EQ(kinds(*checkpoint), (std::vector{OddityKind::absent, OddityKind::header}));
 }
 
 TEST(CheckpointTest, MissingShardIsAnIoErrorThatNamesTheShard) {

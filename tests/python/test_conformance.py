@@ -5,10 +5,8 @@ Families are in ``families``; docs/compatibility.md names those that cannot be b
 
 from __future__ import annotations
 
-import logging
 import shutil
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from diffusers import DiffusionPipeline
 import warpload
 from families.registry import families_by_name, unavailable
 from support.compare import assert_same_pipeline
+from support.said import with_warnings
 from support.versions import is_pinned
 
 FAMILIES = families_by_name()
@@ -61,39 +60,6 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     DiffusionPipeline.from_pretrained(folder)  # what the libraries say only once in a process is said here
     yield name, folder
     shutil.rmtree(folder)
-
-
-class _Listener(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(f"{record.name}: {record.getMessage()}")
-
-
-def with_warnings(load: Callable[[], Any]) -> tuple[Any, list[str]]:
-    """Return what was loaded, and all that Python, diffusers and transformers warned of meanwhile.
-
-    The state of the random numbers afterwards counts as said: a program that seeds before it loads has to go on alike.
-    """
-    torch.manual_seed(0)
-    listener = _Listener()
-    loggers = [logging.getLogger(library) for library in ("diffusers", "transformers")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for logger in loggers:
-            logger.addHandler(listener)
-            logger.setLevel(logging.WARNING)
-        try:
-            loaded = load()
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.removeHandler(listener)
-                logger.setLevel(level)
-    said = [f"{warning.category.__name__}: {warning.message}" for warning in caught]
-    return loaded, [*said, *listener.said, f"random numbers: {torch.rand(1).item()}"]
 
 
 def models_of(pipeline: DiffusionPipeline) -> list[str]:

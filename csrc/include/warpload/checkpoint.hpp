@@ -42,6 +42,43 @@ struct MemoryTensor {
   std::shared_ptr<void> owner;       ///< Keeps the bytes; may be dropped on any thread.
 };
 
+/// How an index is to be understood.
+enum class IndexRules : std::uint8_t {
+  /// Index and shards have to leave no doubt which tensors are meant.
+  strict,
+  /// As diffusers and transformers understand it: the shards count, and of two copies of a tensor that of the later
+  /// shard. What both libraries refuse is refused.
+  as_published,
+};
+
+/// What may be odd about a checkpoint that is loaded all the same.
+enum class OddityKind : std::uint8_t {
+  header,            ///< A header in a spelling that no writer needs: unknown fields, an entry that is an array, ...
+  repeated_key,      ///< The index has a key twice; the last counts.
+  path,              ///< The index names a shard by a path, not by a plain name.
+  suffix,            ///< The index names a shard whose name does not end in ".safetensors".
+  absent,            ///< The index lists a tensor that no shard has.
+  unlisted,          ///< A shard has a tensor that the index does not list.
+  misplaced,         ///< The index lists a tensor for a shard that lacks it; another one has it.
+  stale_copy,        ///< Several shards have the tensor; that of the last one counts.
+  conflicting_copy,  ///< Likewise, and the copies differ in dtype or shape.
+};
+
+/// The kind in words.
+[[nodiscard]] WARPLOAD_API std::string_view oddity_name(OddityKind kind) noexcept;
+
+/// One of them.
+struct Oddity {
+  OddityKind kind = OddityKind::header;  ///< The kind.
+  std::string path;                      ///< The file.
+  std::string tensor;                    ///< The first tensor that it is about, or empty.
+  std::string what;                      ///< In a few words.
+  std::size_t more = 0;                  ///< How many others of the kind there are in the file.
+};
+
+/// "PATH: tensor 'NAME': WHAT (and N more like it)", absent parts left out.
+[[nodiscard]] WARPLOAD_API std::string describe(const Oddity& oddity);
+
 /// All headers of a checkpoint. Opening checks every rule of the format in every shard before anything is allocated for
 /// tensors; tensor data is not touched.
 ///
@@ -58,18 +95,25 @@ class WARPLOAD_API Checkpoint {
   /// @throws FormatError naming file, offset and reason when a header or the index breaks a rule, and when two shards
   ///         hold a tensor of one name: no order between them is given.
   /// @throws InvalidArgumentError when the list is empty.
-  [[nodiscard]] static Ptr open(const std::vector<std::filesystem::path>& shards);
+  [[nodiscard]] static Ptr open(const std::vector<std::filesystem::path>& shards,
+                                IndexRules rules = IndexRules::strict);
 
   /// Opens a single shard or an index file.
-  [[nodiscard]] static Ptr open(const std::convertible_to<std::filesystem::path> auto& file) {
-    return open(std::vector<std::filesystem::path>{std::filesystem::path(file)});
+  [[nodiscard]] static Ptr open(const std::convertible_to<std::filesystem::path> auto& file,
+                                IndexRules rules = IndexRules::strict) {
+    return open(std::vector<std::filesystem::path>{std::filesystem::path(file)}, rules);
   }
 
   /// Opens the shards that an index lists, whatever the index is called.
   ///
-  /// @throws FormatError, beyond what `open` throws, when the index leaves its folder or maps a tensor to a shard that
-  ///         lacks it.
-  [[nodiscard]] static Ptr open_index(const std::filesystem::path& index);
+  /// A tensor that another shard has than the index says is taken from there; of several copies that of the shard whose
+  /// name comes last. `oddities` tells of both.
+  ///
+  /// @throws FormatError, beyond what `open` throws, when the index names a shard outside its folder. By the strict
+  /// rules
+  ///         also when it lists a tensor that no shard has, when several shards have a tensor and the index means
+  ///         another one than the last, and when it has a key twice; by the others when it has no "metadata".
+  [[nodiscard]] static Ptr open_index(const std::filesystem::path& index, IndexRules rules = IndexRules::strict);
 
   /// True for names like "model.safetensors.index.json" and "model.safetensors.index.fp16.json".
   [[nodiscard]] static bool is_index(const std::filesystem::path& file);
@@ -89,6 +133,9 @@ class WARPLOAD_API Checkpoint {
 
   /// The tensor of that name, or nullptr. Valid as long as this object.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const;
+
+  /// What is odd about the checkpoint although it could be opened, in bounded number; empty for what writers write.
+  [[nodiscard]] const std::vector<Oddity>& oddities() const noexcept { return oddities_; }
 
   /// "__metadata__" of a shard; nothing where the file has none, which is not the same as an empty one.
   ///
@@ -122,10 +169,14 @@ class WARPLOAD_API Checkpoint {
   Checkpoint() = default;
   [[nodiscard]] static Ptr open_shards(const std::vector<std::filesystem::path>& shards);
   void add_shard(std::shared_ptr<const ByteSource> source, std::shared_ptr<const File> file);
-  void index_names();  // once tensors_ has reached its final place in memory
+  // Once tensors_ has reached its final place in memory. The position of the first tensor whose name an earlier one
+  // has.
+  [[nodiscard]] std::optional<std::size_t> find_repeat();
+  void index_names();
 
   std::vector<Shard> shards_;
   std::vector<TensorInfo> tensors_;
+  std::vector<Oddity> oddities_;
   std::unordered_map<std::string_view, std::size_t> by_name_;  // views of tensors_' names
 };
 

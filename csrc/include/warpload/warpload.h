@@ -196,8 +196,9 @@ typedef struct warpload_tensor_info {
 } warpload_tensor_info;
 
 /// Opens `count` files as one checkpoint; a single index, a file whose name has ".index." in it and ends with ".json",
-/// stands for the files that it lists. Every rule of the format is checked. The files stay open until the checkpoint
-/// and the loads of it are gone.
+/// stands for the files that it lists. Every rule of the format is checked, as the safetensors package understands it;
+/// an index and its files have to leave no doubt which tensors are meant. The files stay open until the checkpoint and
+/// the loads of it are gone.
 ///
 /// @return WARPLOAD_IO when a file is missing or unreadable; WARPLOAD_FORMAT when one breaks a rule of the format, with
 ///         the file, the tensor and the byte range; WARPLOAD_INVALID_ARGUMENT for a count of 0.

@@ -66,7 +66,7 @@ class LoadBatch:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                opened[model.label] = ModelWeights(model.path, engine.open_checkpoint(model.path), model.place)
+                opened[model.label] = ModelWeights.open(model.path, model.place)
             except WarploadError:
                 return
         self._start([(opened[model.label], model.code, model.wide) for model in wanted])
@@ -91,7 +91,7 @@ class LoadBatch:
         if weights is None or weights.path != path or weights.place != place:
             if weights is not None:
                 weights.abandon()
-            weights = ModelWeights(path, engine.open_checkpoint(path), place)
+            weights = ModelWeights.open(path, place)
             self._start([(weights, code, ())])
         self._under_way.append(weights)
         return weights

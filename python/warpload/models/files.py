@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dtypes import code_of_name
+from ..errors import FormatError
 
 _DIFFUSERS_STEM = "diffusion_pytorch_model.safetensors"
 _TRANSFORMERS_STEM = "model.safetensors"
@@ -47,7 +48,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
     """Return a JSON file's dictionary, or None where there is none that can be read as one."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -79,4 +80,31 @@ def shards_are_there(path: Path) -> bool:
     if path.suffix != ".json":
         return path.is_file()
     shards = (read_json(path) or {}).get("weight_map")
-    return isinstance(shards, dict) and all((path.parent / str(name)).is_file() for name in set(shards.values()))
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        return False
+    return all(os.path.isfile(os.path.join(path.parent, name)) for name in set(shards.values()))
+
+
+def stock_may_take(fault: FormatError, path: Path) -> bool:
+    """Tell whether stock may well load a checkpoint that the core refuses.
+
+    An index is Python's to read there, and a shard that is no safetensors file is torch's. Headers are read by the
+    safetensors package, which is asked; but what it takes of two tensors of one name is never what was meant.
+
+    Args:
+        fault: why the core refuses it.
+        path: the file or index.
+    """
+    if fault.path == str(path) and path.suffix == ".json":
+        return True
+    if not fault.path.endswith(".safetensors"):
+        return True
+    if fault.reason.startswith("duplicate key"):
+        return False
+    import safetensors
+
+    try:
+        with safetensors.safe_open(fault.path, framework="pt"):
+            return True
+    except (safetensors.SafetensorError, OSError):
+        return False

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import devices, hooks, hub
 from ..dtypes import code_of
+from ..errors import FormatError, WarploadError
 from ..report import LoadReport
 from . import batch as batches
 from . import files, reader
@@ -69,11 +70,14 @@ def transformers_from_pretrained(original: Function) -> Function:
 class _Call:
     """What one call of ``from_pretrained`` asks for; the subclasses know each library's rules."""
 
+    _LEFT_TO_STOCK: frozenset[str] = frozenset()  # kinds of oddities with which stock puts the model together
+
     def __init__(self, cls: Any, source: Any, kwargs: dict[str, Any]) -> None:
         self.cls, self.source, self.kwargs = cls, source, kwargs
         subfolder = kwargs.get("subfolder") or ""
         self.location = os.path.join(os.fspath(source), subfolder) if isinstance(source, str | os.PathLike) else ""
         self.label = subfolder or cls.__name__
+        self.oddities: list[str] = []  # of its files, to be told once it is loaded
 
     def build(self, batch: LoadBatch) -> Any:
         raise NotImplementedError
@@ -124,10 +128,24 @@ class _Call:
             raise NotNativeError(_why_none(folder))
         if not os.path.isdir(self.source) and not files.shards_are_there(path):
             raise NotNativeError("not in the cache yet")
-        return batch.claim(self.label, path, code, devices.arena_device((device_map or {}).get("")))
+        try:
+            weights = batch.claim(self.label, path, code, devices.arena_device((device_map or {}).get("")))
+        except FormatError as fault:
+            if not files.stock_may_take(fault, path):
+                raise
+            raise NotNativeError(str(fault), fault=fault) from None
+        self.oddities = [text for kind, each in weights.oddities.items() if kind != "path" for text in each]
+        left = [text for kind, (text, *_) in weights.oddities.items() if kind in self._LEFT_TO_STOCK]
+        if left:
+            batch.forget(weights)
+            raise NotNativeError(left[0])
+        return weights
 
 
 class _DiffusersCall(_Call):
+    # Stock decides by an index's names what it says is missing, puts every copy of a tensor into the model, one after
+    # the other, and takes only plain names of safetensors files.
+    _LEFT_TO_STOCK = frozenset({"absent", "conflicting copy", "path", "suffix", "unlisted"})
     _KNOWN = (
         _FETCHING
         | _OFFLOADING
@@ -175,6 +193,7 @@ class _DiffusersCall(_Call):
 
 
 class _TransformersCall(_Call):
+    _LEFT_TO_STOCK = frozenset({"suffix"})  # else the shards count, which stock reads whatever the index says of them
     # Arguments that change nothing in the plain case; any other is transformers' own affair.
     _KNOWN = (
         _FETCHING
@@ -299,22 +318,41 @@ def _load_in(batch: LoadBatch, call: _Call, stock: Function) -> Any:
             gc.collect()  # the refused model may hold a device's memory in cycles
         return _load_by_stock(batch.report, call, stock, refused)
     batch.report.components[call.label] = "native"
+    if call.oddities:
+        logger.warning("%s of %s has odd files: %s", call.label, batch.report.source, "; ".join(call.oddities))
     return marked(model)
 
 
 def _load_by_stock(report: LoadReport, call: _Call, stock: Function, reason: NotNativeError) -> Any:
     """Let stock put the model together; the core reads its files where it can."""
     with reader.reading() as seen, contextlib.nullcontext() if reason.readable else reader.paused():
-        model = stock(call.source, **call.kwargs)
+        model = _ask_stock(call, stock, reason.fault)
+    odd = reason.fault is not None or bool(call.oddities or seen.oddities)
+    said = "; ".join(dict.fromkeys([str(reason), *call.oddities, *seen.oddities]))
     if seen.files and call.label not in report.components:
         report.components[call.label] = "native"
         report.placed_by_stock[call.label] = str(reason)
         report.bytes += seen.bytes
-        logger.info("%s of %s is read by the core and placed by stock: %s", call.label, report.source, reason)
+        level = logging.WARNING if odd else logging.INFO
+        logger.log(level, "%s of %s is read by the core and placed by stock: %s", call.label, report.source, said)
     elif not seen.files:
         report.components[call.label] = f"stock: {reason}"
-        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, reason)
+        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, said)
     return marked(model)
+
+
+def _ask_stock(call: _Call, stock: Function, fault: WarploadError | None) -> Any:
+    """Call stock; where it cannot load what the core refused either, the core's error says why."""
+    import torch
+
+    try:
+        return stock(call.source, **call.kwargs)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def marked(loaded: Any) -> Any:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..errors import WarploadError
 
 
 class NotNativeError(Exception):
@@ -10,15 +14,18 @@ class NotNativeError(Exception):
 
     Attributes:
         readable: whether stock's own code may still read the files through the core.
+        fault: the error of the core's that is to be raised if stock cannot load the files either.
     """
 
-    def __init__(self, reason: str, *, readable: bool = True) -> None:
+    def __init__(self, reason: str, *, readable: bool = True, fault: WarploadError | None = None) -> None:
         super().__init__(reason)
         self.readable = readable
+        self.fault = fault
 
     def bare(self) -> NotNativeError:
         """Return the same without the frames that it came through: they may hold tensors in a device's memory."""
-        return NotNativeError(str(self), readable=self.readable)
+        fault = None if self.fault is None else self.fault.with_traceback(None)
+        return NotNativeError(str(self), readable=self.readable, fault=fault)
 
 
 # accelerate patches ``torch.nn.Module.register_parameter`` for the whole process while it builds on meta: two threads

@@ -15,10 +15,10 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from .. import hooks
+from .. import engine, hooks
 from ..errors import WarploadError
 
 
@@ -28,6 +28,7 @@ class Reading:
 
     files: int = 0
     bytes: int = 0
+    oddities: list[str] = field(default_factory=list)
 
 
 _reading: ContextVar[Reading | None] = ContextVar("warpload_reading", default=None)
@@ -55,10 +56,11 @@ def paused() -> Iterator[None]:
         _paused.reset(token)
 
 
-def _count(nbytes: int) -> None:
+def _count(nbytes: int, oddities: list[str]) -> None:
     if (seen := _reading.get()) is not None:
         seen.files += 1
         seen.bytes += nbytes
+        seen.oddities += oddities
 
 
 def _serves() -> bool:
@@ -82,13 +84,14 @@ def load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
         file = bound.arguments["checkpoint_file"]
         if not _is_safetensors_on_cpu(file, bound.arguments.get("map_location", "cpu")):
             return original(*arguments, **keywords)
-        from ..files import load_file
+        from ..files import load_checkpoint
 
         try:
-            tensors = load_file(file, disable_mmap=bool(bound.arguments.get("disable_mmap", False)))
+            checkpoint = engine.open_checkpoint(file)
+            tensors = load_checkpoint(checkpoint, disable_mmap=bool(bound.arguments.get("disable_mmap", False)))
         except WarploadError:
             return original(*arguments, **keywords)
-        _count(sum(tensor.nbytes for tensor in tensors.values()))
+        _count(sum(tensor.nbytes for tensor in tensors.values()), [text for _, text in checkpoint.oddities])
         return tensors
 
     return read
@@ -110,7 +113,7 @@ def safe_open(original: Callable[..., Any]) -> Callable[..., Any]:
             opened = TorchFile(filename, device)
         except WarploadError:
             return stock()
-        _count(opened.nbytes)
+        _count(opened.nbytes, opened.oddities)
         return opened
 
     return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from .. import hooks
 from . import batch as batches
 from . import reader
 from .loading import marked
+
+logger = logging.getLogger("warpload")
 
 Function = Callable[..., Any]
 
@@ -38,6 +41,8 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
         loaded = stock()
     report = batch.report
     report.bytes += seen.bytes
+    if seen.oddities:
+        logger.warning("%s is an odd file: %s", label, "; ".join(dict.fromkeys(seen.oddities)))
     for name in _models(loaded, kwargs):
         if name not in report.components:
             report.components[name] = "native" if seen.files else "stock: no safetensors"

@@ -99,7 +99,7 @@ def _from_state_dict(
     weights.wait_arrival()  # ties are decided, and converters work, on values, in threads and streams of their own
     tensors = weights.tensors()
     state_dict = {name: tensors[name] for name in sorted(tensors)}
-    with construction_lock, spared(), _held_records() as records:
+    with construction_lock, spared(), _held_records() as records, _no_draws_if_refused(weights.place):
         try:
             model, info = cls.from_pretrained(None, state_dict=state_dict, output_loading_info=True, **arguments)
         except RuntimeError as error:
@@ -110,6 +110,20 @@ def _from_state_dict(
             records.clear()
             raise NotNativeError(f"{', '.join(faults).replace('_', ' ')} in the checkpoint")
     return model
+
+
+@contextlib.contextmanager
+def _no_draws_if_refused(place: torch.device | None) -> Iterator[None]:
+    """Put the random numbers back that a refused model drew for what is missing: stock will draw them."""
+    gpu = place if place is not None and place.type == "cuda" else None
+    state, gpu_state = torch.get_rng_state(), None if gpu is None else torch.cuda.get_rng_state(gpu)
+    try:
+        yield
+    except NotNativeError:
+        torch.set_rng_state(state)
+        if gpu is not None and gpu_state is not None:
+            torch.cuda.set_rng_state(gpu_state, gpu)
+        raise
 
 
 def _recast(model: PreTrainedModel, weights: ModelWeights) -> bool:

@@ -28,6 +28,7 @@ class ModelWeights:
         path: the file or index.
         place: the device whose arena they go to, or None for the host's memory.
         described: name -> (dtype code in the file, shape).
+        oddities: kind -> sentences, of what is odd about the files although they could be opened.
         sharded: whether the path is an index.
     """
 
@@ -37,10 +38,23 @@ class ModelWeights:
         self.checkpoint = checkpoint
         self.described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
         self.sharded = path.name.endswith(".json")
+        self.oddities: dict[str, list[str]] = {}
+        for kind, sentence in checkpoint.oddities:
+            self.oddities.setdefault(kind, []).append(sentence)
         self._planned = {name: code for name, (code, _) in self.described.items()}
         self._tensors: dict[str, torch.Tensor] = {}
         self._loads: list[tuple[_core.LoadHandle, int]] = []
         self._zero_copy = True
+
+    @classmethod
+    def open(cls, path: Path, place: torch.device | None = None) -> ModelWeights:
+        """Read and check the headers of a file, or of what an index lists, as stock understands it.
+
+        Raises:
+            FormatError: a header or the index breaks the format's rules.
+            IoError: a file is missing or unreadable.
+        """
+        return cls(path, engine.open_checkpoint(path, as_published=True), place)
 
     def plan(self, code: str | None, zero_copy: bool, wide: Collection[str] = ()) -> _core.SegmentRequest:
         """Return the request for the load that begins early.
