@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, engine
+from . import _core, devices, engine, strings
 from .dtypes import code_of
 from .errors import InvalidArgumentError
 from .options import LoadOptions
@@ -188,6 +188,7 @@ class TorchFile:
 
     def _describe(self, name: str) -> tuple[str, tuple[int, ...]]:
         self._open()
+        strings.check_names([name])
         if name not in self._described:
             raise InvalidArgumentError(f"the file has no tensor '{name}'")
         return self._described[name]
