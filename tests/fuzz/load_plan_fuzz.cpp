@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cpp/support/claimed_source.hpp"
 #include "fuzz/support.hpp"
 #include "plan/load_plan.hpp"
-#include "warpload/byte_source.hpp"
 #include "warpload/checkpoint.hpp"
 
 namespace {
@@ -19,26 +18,6 @@ namespace {
 using namespace warpload;
 using fuzz::Choices;
 using fuzz::require;
-
-// A header in front of as many bytes as anybody likes, which nobody reads.
-class Claimed final : public ByteSource {
- public:
-  Claimed(const std::string& header, std::uint64_t data) : size_(8 + header.size() + data) {
-    for (unsigned index = 0; index < 8; ++index) begin_ += static_cast<char>(header.size() >> 8 * index & 0xFF);
-    begin_ += header;
-  }
-  [[nodiscard]] const std::string& path() const noexcept override { return path_; }
-  [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
-  void read_exact(std::uint64_t offset, std::span<std::byte> destination) const override {
-    require(offset + destination.size() <= begin_.size());
-    std::memcpy(destination.data(), begin_.data() + offset, destination.size());
-  }
-
- private:
-  std::string path_ = "claimed.safetensors";
-  std::string begin_;
-  std::uint64_t size_;
-};
 
 DType any_dtype(Choices& choices) { return static_cast<DType>(choices.below(kDTypeCount)); }
 
@@ -48,7 +27,7 @@ std::shared_ptr<const ByteSource> any_file(Choices& choices, const std::string& 
   for (std::uint64_t count = choices.below(6), number = 0; number < count; ++number) {
     const DType dtype = any_dtype(choices);
     const std::uint64_t elements =
-        choices.number() % (std::uint64_t{1} << 59) / 8 * 8 + (dtype_bits(dtype) < 8 ? 0 : choices.below(8));
+        choices.number() % (std::uint64_t{1} << 57) / 8 * 8 + (dtype_bits(dtype) < 8 ? 0 : choices.below(8));
     const std::uint64_t begin = end;
     if (elements > (UINT64_MAX - end - (1 << 20)) / 8) break;
     end += elements * dtype_bits(dtype) / 8;
@@ -57,7 +36,7 @@ std::shared_ptr<const ByteSource> any_file(Choices& choices, const std::string& 
               R"(","shape":[)" + std::to_string(elements) + R"(],"data_offsets":[)" + std::to_string(begin) + ',' +
               std::to_string(end) + "]}";
   }
-  return std::make_shared<Claimed>(header + "}" + std::string(choices.below(9), ' '), end);
+  return std::make_shared<testing::ClaimedSource>(header + "}" + std::string(choices.below(9), ' '), end);
 }
 
 struct Request {
