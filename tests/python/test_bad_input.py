@@ -49,8 +49,12 @@ def test_a_bad_file_is_named_with_place_and_reason(case: str, tmp_path: Path) ->
         assert error.byte_range == bad.byte_range
 
 
+# What only torch refuses, and only where the tensor is wanted, transformers skips: no model has such a tensor.
+FOR_PIPELINES = [case for case, bad in BAD_FILES.items() if bad.stock_error is safetensors.SafetensorError]
+
+
 @pytest.mark.parametrize("component", COMPONENT_FILES)
-@pytest.mark.parametrize("case", BAD_FILES)
+@pytest.mark.parametrize("case", FOR_PIPELINES)
 def test_a_bad_file_of_a_pipeline_is_named_with_the_reason(case: str, component: str, copied: Saved) -> None:
     folder = copied("stable-diffusion")
     file = folder / component / COMPONENT_FILES[component]
