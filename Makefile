@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_AR
 SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize lint format docs gpu-kit gpu-rehearsal build-tests
+.PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
 .PHONY: googletest pkg-config doxygen clean
 
 demo: $(VENV)/.installed
@@ -53,6 +53,46 @@ sanitize: $(VENV)/.tests googletest
 	$(call ctest,build/address)
 	$(call build,build/thread,thread)
 	$(call ctest,build/thread)
+
+# ---- fuzzing: what strangers' files may be --------------------------------------------------------------------------
+#   make fuzz                             some minutes of all
+#   make fuzz FUZZ_SECONDS=3600 FUZZ_FILES=1000000 FUZZ_SEED=7
+# First the programs in tests/fuzz, FUZZ_SECONDS each, by clang's libFuzzer from the inputs in tests/fuzz/corpus; then
+# FUZZ_FILES mutated files through Python, compared with the safetensors package. All under AddressSanitizer with UBSan.
+# What is found is printed with how to see it again; an input that found something belongs in tests/fuzz/corpus, which the
+# C++ tests replay.
+
+FUZZ_SECONDS ?= 60
+FUZZ_FILES ?= 20000
+FUZZ_SEED ?= $(shell date +%s)
+FUZZ_TARGETS := safetensors_header shard_index json load_plan dlpack
+# The sanitizer's library has to be there before Python, and libstdc++ with it, whose exceptions it watches.
+SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=build/fuzz-python/package
+
+fuzz: fuzz-targets fuzz-python
+
+fuzz-targets: $(VENV)/.tests
+	$(call configure,.,build/fuzz) -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWARPLOAD_PYTHON=OFF \
+	  -DWARPLOAD_FUZZ=ON >build.log 2>&1 || { cat build.log; exit 1; }
+	$(BIN)/cmake --build build/fuzz --parallel $(JOBS) --target $(FUZZ_TARGETS:%=%_fuzz)
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "== $$target"; mkdir -p build/fuzz/corpus/$$target build/fuzz/found; \
+	  build/fuzz/tests/fuzz/$${target}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 \
+	    -artifact_prefix=build/fuzz/found/$$target- -print_final_stats=1 \
+	    build/fuzz/corpus/$$target tests/fuzz/corpus/$$target 2>build/fuzz/$$target.log \
+	  || { tail -60 build/fuzz/$$target.log; exit 1; }; \
+	  grep -h "number_of_executed_units\|peak_rss" build/fuzz/$$target.log; \
+	done
+
+fuzz-python: $(VENV)/.tests
+	$(call configure,.,build/fuzz-python) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWARPLOAD_INSTALL=OFF \
+	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" -DWARPLOAD_SANITIZE=address >build.log 2>&1 \
+	|| { cat build.log; exit 1; }
+	$(BIN)/cmake --build build/fuzz-python --parallel $(JOBS) --target warpload_python
+	rm -rf build/fuzz-python/package && mkdir build/fuzz-python/package && cp -r python/warpload build/fuzz-python/package
+	cp build/fuzz-python/csrc/bindings/_core*.so build/fuzz-python/package/warpload
+	$(SANITIZED) $(BIN)/python -m tests.fuzz.files --seed $(FUZZ_SEED) --files $(FUZZ_FILES)
 
 define build
 $(call configure,.,$(1)) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWARPLOAD_PYTHON=OFF -DWARPLOAD_TESTS=ON \

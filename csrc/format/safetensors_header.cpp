@@ -64,7 +64,7 @@ class HeaderBuilder final : public JsonHandler {
 
   // As the reference: of the metadata's values of one key the last counts, and what stands in unknown fields is
   // nobody's business. Two tensors of one name it takes as well, but which is meant nobody knows.
-  [[nodiscard]] bool takes_repeated_key(const std::string& key, std::size_t depth) const override {
+  [[nodiscard]] bool takes_repeated_key(std::string_view key, std::size_t depth) const override {
     if (depth != 2 || in_metadata_) return depth >= 2;
     return key != "dtype" && key != "shape" && key != "data_offsets";
   }
@@ -104,7 +104,7 @@ class HeaderBuilder final : public JsonHandler {
     if (token.kind == JsonKind::kKey) {
       in_metadata_ = token.text == kMetadataKey;
       tensor_ = {};
-      tensor_.name = std::move(token.text);
+      tensor_.name = token.text;
       has_dtype_ = has_shape_ = has_offsets_ = is_array_ = false;
       field_ = Field::kNone;
       entry_begin_ = token.begin;
@@ -129,12 +129,12 @@ class HeaderBuilder final : public JsonHandler {
 
   void on_metadata(JsonToken& token) {
     if (token.kind == JsonKind::kKey) {
-      metadata_key_ = std::move(token.text);
+      metadata_key_ = token.text;
       if (header_.metadata->contains(metadata_key_)) {
         note("__metadata__ has the key " + in_quotes(metadata_key_) + " twice, the last counts");
       }
     } else if (token.kind == JsonKind::kString) {
-      header_.metadata->insert_or_assign(std::move(metadata_key_), std::move(token.text));
+      header_.metadata->insert_or_assign(std::move(metadata_key_), token.text);
     } else {
       refuse(token, "__metadata__ must be an object of strings, but the value of " + in_quotes(metadata_key_) +
                         " is not a string: " + found(token));
@@ -221,6 +221,9 @@ class HeaderBuilder final : public JsonHandler {
     if (field_ == Field::kShape) {
       if (token.kind != JsonKind::kUnsigned) {
         refuse(token, "a dimension must be an integer from 0 to 2^64 - 1, " + found(token));
+      }
+      if (tensor_.shape.size() == kMaxAxes) {
+        refuse(token, "a shape must not have more than " + std::to_string(kMaxAxes) + " dimensions");
       }
       tensor_.shape.push_back(token.number);
       return;

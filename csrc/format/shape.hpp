@@ -1,6 +1,7 @@
 // What a shape allows beyond its product: the steps between elements, by which other frameworks describe a tensor.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -12,6 +13,10 @@
 namespace warpload {
 
 inline constexpr std::uint64_t kMaxExtent = std::numeric_limits<std::int64_t>::max();  // torch's sizes are signed
+
+// Far beyond what frameworks work with (numpy ends at 64). A header of the largest size could have half a hundred
+// million.
+inline constexpr std::size_t kMaxAxes = 65'536;
 
 // The product of the extents, in the order of the axes as the format's reference multiplies: nothing where it passes 64
 // bits before it meets a 0.

@@ -53,7 +53,7 @@ class IndexBuilder final : public JsonHandler {
     if (token.depth == 2 && entry_ == Entry::kWeightMap) on_weight(token);
   }
 
-  [[nodiscard]] bool takes_repeated_key(const std::string& /*key*/, std::size_t /*depth*/) const override {
+  [[nodiscard]] bool takes_repeated_key(std::string_view /*key*/, std::size_t /*depth*/) const override {
     return rules_ == IndexRules::as_published;
   }
 
@@ -140,7 +140,7 @@ class IndexBuilder final : public JsonHandler {
     has_weight_map_ = true;
   }
 
-  void begin_entry(const std::string& key) {
+  void begin_entry(std::string_view key) {
     entry_ = key == "weight_map" ? Entry::kWeightMap : key == "metadata" ? Entry::kMetadata : Entry::kOther;
     if (entry_ == Entry::kMetadata) has_metadata_ = false;  // where it comes twice the last counts
     if (entry_ == Entry::kWeightMap && has_weight_map_) {
@@ -151,7 +151,7 @@ class IndexBuilder final : public JsonHandler {
 
   void on_weight(JsonToken& token) {
     if (token.kind == JsonKind::kKey) {
-      tensor_ = std::move(token.text);
+      tensor_ = token.text;
       return;
     }
     if (token.kind != JsonKind::kString) {
@@ -160,7 +160,7 @@ class IndexBuilder final : public JsonHandler {
     if (const std::string_view fault = find_fault(token.text); !fault.empty()) {
       refuse(token, "the shard's name " + in_quotes(token.text) + " " + std::string(fault));
     }
-    const auto spelling = spellings_.insert(std::move(token.text)).first;
+    const auto spelling = spellings_.emplace(token.text).first;
     if (!tensor_to_spelling_.insert_or_assign(tensor_, spelling).second) {
       note(OddityKind::repeated_key, tensor_, "it is listed twice, the last counts");
     }

@@ -104,7 +104,7 @@ class PlanBuilder {
       throw OutOfMemoryError({.reason = "the cast tensor does not fit in 64 bits of address", .tensor = tensor.name});
     }
     part.destination = align_up(segment.arena_bytes, kTensorAlignment);
-    segment.arena_bytes = part.destination + count * part.result_bytes;
+    segment.arena_bytes = add_sizes(part.destination, count * part.result_bytes);
     segment.tensors.push_back({position, dtype, Placement::kArena, part.destination, count * part.result_bytes});
     return part;
   }
@@ -122,8 +122,8 @@ class PlanBuilder {
   }
 
   void finish(PlannedSegment segment) {
-    plan_.arena_bytes += segment.arena_bytes;
-    plan_.read_bytes += segment.read_bytes;
+    plan_.arena_bytes = add_sizes(plan_.arena_bytes, segment.arena_bytes);
+    plan_.read_bytes = add_sizes(plan_.read_bytes, segment.read_bytes);
     plan_.segments.push_back(std::move(segment));
   }
 

@@ -1,15 +1,17 @@
 #include "plan/run_writer.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace warpload {
 
 std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
-  if (value > std::numeric_limits<std::uint64_t>::max() - (alignment - 1)) {
-    throw OutOfMemoryError({.reason = "the checkpoint's tensors do not fit in 64 bits of address"});
-  }
-  return (value + alignment - 1) / alignment * alignment;
+  return add_sizes(value, alignment - 1) / alignment * alignment;
+}
+
+std::uint64_t add_sizes(std::uint64_t left, std::uint64_t right) {
+  std::uint64_t sum = 0;
+  if (!__builtin_add_overflow(left, right, &sum)) return sum;
+  throw OutOfMemoryError({.reason = "the checkpoint's tensors do not fit in 64 bits of address"});
 }
 
 void RunWriter::add(const TensorPart& part) {

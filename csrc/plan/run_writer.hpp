@@ -10,6 +10,9 @@ namespace warpload {
 // Throws OutOfMemoryError when the result does not fit in 64 bits.
 [[nodiscard]] std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment);
 
+// Throws OutOfMemoryError likewise.
+[[nodiscard]] std::uint64_t add_sizes(std::uint64_t left, std::uint64_t right);
+
 // A tensor, or a part of one, on its way.
 struct TensorPart {
   std::size_t shard = 0;

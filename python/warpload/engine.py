@@ -6,11 +6,11 @@ import functools
 import logging
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, errors, forked, options
+from . import _core, devices, errors, forked, options, strings
 from .dtypes import torch_dtypes
 from .options import LoadOptions
 
@@ -87,9 +87,11 @@ def open_checkpoint(source: StrPath | Sequence[StrPath], *, as_published: bool =
     Raises:
         FormatError: a header or the index breaks the format's rules.
         IoError: a file is missing or unreadable.
+        InvalidArgumentError: something is no path.
     """
-    shards = [source] if isinstance(source, str | os.PathLike) else source
-    return _core.Checkpoint.open([os.fspath(shard) for shard in shards], as_published=as_published)
+    several = isinstance(source, Iterable) and not isinstance(source, str | bytes | os.PathLike)
+    shards: Iterable[Any] = source if several else [source]  # type: ignore[assignment]
+    return _core.Checkpoint.open([strings.checked_path(shard) for shard in shards], as_published=as_published)
 
 
 # Where an index is wrong about its shards, though it is clear what is meant.
@@ -109,7 +111,12 @@ def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **
         checkpoint: what to load.
         device: where to, from ``devices.arena_device``.
         wanted: the further arguments of ``SegmentRequest``.
+
+    Raises:
+        InvalidArgumentError: no tensor can have one of the names.
     """
+    strings.check_names(wanted.get("only") or ())
+    strings.check_names(wanted.get("tensor_dtypes") or ())
     if device is None:
         return _core.SegmentRequest(checkpoint, **wanted)
     stream = devices.current_stream(device)

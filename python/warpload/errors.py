@@ -113,6 +113,14 @@ class PermissionIoError(IoError, PermissionError):
     """A file may not be read."""
 
 
+class ArgumentTypeError(InvalidArgumentError, TypeError):
+    """An argument is of a wrong type."""
+
+
+class ArgumentEncodingError(InvalidArgumentError, UnicodeEncodeError):
+    """A path or a name has characters that it cannot have."""
+
+
 class FormatOSError(FormatError, OSError):
     """A bad file, for those who catch what diffusers raises."""
 

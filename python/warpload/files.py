@@ -88,7 +88,8 @@ def load_file(
 
 def _name_of(filename: engine.StrPath | Sequence[engine.StrPath]) -> str:
     """Return what the report calls the files."""
-    names = [filename] if isinstance(filename, str | bytes | os.PathLike) else list(filename)
+    several = isinstance(filename, Sequence) and not isinstance(filename, str | bytes)
+    names = list(filename) if several else [filename]  # type: ignore[arg-type]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return str(names[0]) + more if names else ""
 

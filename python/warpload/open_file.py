@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import _core, devices, engine, errors, modes
+from . import _core, devices, engine, errors, modes, strings
 from .report import LoadReport, recorded
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class TorchFile:
     ) -> None:
         with errors.caught_as_from("safetensors"):
             check_backend(backend)
-            checkpoint = engine.open_checkpoint(os.fspath(filename))
+            checkpoint = engine.open_checkpoint(strings.checked_path(filename))
             place = devices.checked(device)
             devices.require(place)
         self._source: _Source | None = _Source(checkpoint, place, backend)
@@ -237,6 +237,7 @@ class TorchFile:
 
     def _describe(self, name: str) -> tuple[_Source, str, tuple[int, ...]]:
         _check_name(name)
+        strings.check_names([name])
         source = self._open()
         if name not in self._described:
             raise self._wrong("the file has no such tensor", name)

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "cpp/support/catch_error.hpp"
+#include "cpp/support/claimed_source.hpp"
 #include "cpp/support/memory_source.hpp"
 #include "cpp/support/safetensors_bytes.hpp"
 #include "cpp/support/temporary_directory.hpp"
@@ -42,6 +43,22 @@ TEST(LoadPlanTest, EveryArenaTensorIsAlignedAndNoneOverlap) {
   }
   EXPECT_LE(end, plan.segments[0].arena_bytes);
   EXPECT_EQ(plan.segments[0].arena_bytes % kSegmentAlignment, 0U);
+}
+
+// Each of them alone would fit; a sparse file may claim them all.
+TEST(LoadPlanTest, TensorsWhoseSizesAddUpToMoreThan64BitsAreRefused) {
+  constexpr std::uint64_t kEach = std::uint64_t{1} << 53;  // eight times as many bytes once they are cast
+  constexpr std::uint64_t kCount = 257;
+  std::string header = "{";
+  for (std::uint64_t number = 0; number < kCount; ++number) {
+    header += (number == 0 ? "\"" : ",\"") + std::to_string(number) + R"(":{"dtype":"F8_E4M3","shape":[)" +
+              std::to_string(kEach) + R"(],"data_offsets":[)" + std::to_string(number * kEach) + "," +
+              std::to_string((number + 1) * kEach) + "]}";
+  }
+  const auto source = std::make_shared<testing::ClaimedSource>(header + "}", kCount * kEach);
+  const SegmentRequest request{Checkpoint::from_sources({source}), {.dtype = DType::f64}};
+  constexpr PlanLimits kFewRuns{.run_bytes = kEach, .batch_bytes = kEach};
+  EXPECT_THROW(static_cast<void>(make_load_plan(std::span(&request, 1), kFewRuns)), OutOfMemoryError);
 }
 
 TEST(LoadPlanTest, FloatingPointTensorsTakeTheDtypeAndIntegersKeepTheirs) {

@@ -1,22 +1,14 @@
-// libFuzzer target over everything that parses bytes from strangers: the header of a safetensors file and the
-// index of a sharded checkpoint. The first byte of the input chooses; for headers the correct length is put
-// in front in half of the cases, which the fuzzer would hardly ever guess.
-// CMakeLists.txt beside this file says how to build and run it.
-#include <sys/mman.h>
-#include <unistd.h>
-
+// The header of a safetensors file. The first byte of the input says whether the rest is a file as it is ('r'), or a
+// header whose length, which the fuzzer would hardly ever guess, has to be put in front.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <string>
 #include <string_view>
 
-#include "base/unique_fd.hpp"
 #include "cpp/support/memory_source.hpp"
 #include "cpp/support/safetensors_bytes.hpp"
 #include "format/safetensors_header.hpp"
-#include "format/shard_index.hpp"
+#include "fuzz/support.hpp"
 #include "warpload/error.hpp"
 
 namespace {
@@ -24,17 +16,9 @@ namespace {
 using warpload::Error;
 using warpload::HeaderTensor;
 using warpload::SafetensorsHeader;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-// A refusal must be explained: where, what, and what to do.
-void check_error(const Error& error) {
-  require(error.code() == warpload::ErrorCode::kFormat && !error.path().empty() && !error.reason().empty() &&
-          !error.cure().empty());
-  require(!error.range() || error.range()->begin <= error.range()->end);
-}
+using warpload::fuzz::check_error;
+using warpload::fuzz::require;
+using warpload::fuzz::text_of;
 
 // Whatever was accepted covers the data section exactly, in order.
 void check_header(const SafetensorsHeader& header, std::uint64_t size) {
@@ -59,41 +43,16 @@ void fuzz_header(std::string_view bytes) {
   }
 }
 
-// The index is read from a path; a file in memory has one, too.
-void fuzz_index(std::string_view text) {
-  static const warpload::UniqueFd memory(::memfd_create("index", MFD_CLOEXEC));
-  require(::ftruncate(memory.get(), 0) == 0);
-  require(::pwrite(memory.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
-  try {
-    const auto index = warpload::read_shard_index("/proc/self/fd/" + std::to_string(memory.get()));
-    for (const auto& [name, shard] : index.tensor_to_shard) require(shard < index.shards.size());
-    for (const auto& shard : index.shards) {
-      require(shard.string().starts_with("/proc/self/fd/") && shard == shard.lexically_normal());
-    }
-  } catch (const Error& error) {
-    check_error(error);
-  }
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
-  const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 4) {
-    case 0:
-      fuzz_header(rest);
-      break;
-    case 1:
-    case 2: {  // header and data are split at the last '}', so that mutations of both keep making sense
-      const std::size_t end = std::min(rest.rfind('}'), rest.size() - 1) + 1;
-      if (!rest.empty()) {
-        fuzz_header(warpload::testing::safetensors_bytes(rest.substr(0, end), rest.substr(end)));
-      }
-      break;
-    }
-    default:
-      fuzz_index(rest);
+  const std::string_view rest = text_of(data, size).substr(1);
+  if (data[0] == 'r') {
+    fuzz_header(rest);
+  } else if (!rest.empty()) {  // header and data are split at the last '}', so that mutations of both keep making sense
+    const std::size_t end = std::min(rest.rfind('}'), rest.size() - 1) + 1;
+    fuzz_header(warpload::testing::safetensors_bytes(rest.substr(0, end), rest.substr(end)));
   }
   return 0;
 }

@@ -89,7 +89,7 @@ def _run_batch(seed: int, first: int, count: int, totals: Totals) -> int:
     with tempfile.NamedTemporaryFile() as progress, tempfile.TemporaryFile("w+") as errors:
         progress.write(first.to_bytes(8, "little"))
         progress.flush()
-        command = [sys.executable, "-m", __spec__.parent, "--seed", str(seed), "--first", str(first)]
+        command = [sys.executable, "-m", "tests.fuzz.files", "--seed", str(seed), "--first", str(first)]
         command += ["--files", str(count), "--batch", progress.name]
         ended, output = _run(command, errors)
         for line in output.splitlines():
@@ -115,7 +115,7 @@ def _run(command: list[str], errors: IO[str]) -> tuple[int | str, str]:
 
 def _tell(seed: int, number: int, text: str, totals: Totals) -> None:
     totals.findings += 1
-    print(f"FINDING: {text}\n  again: python -m {__spec__.parent} --seed {seed} --only {number} --keep DIR", flush=True)
+    print(f"FINDING: {text}\n  again: python -m tests.fuzz.files --seed {seed} --only {number} --keep DIR", flush=True)
 
 
 if __name__ == "__main__":

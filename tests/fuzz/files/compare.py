@@ -34,20 +34,20 @@ Result = dict[str, Any] | Refused
 def findings(file: Path) -> list[str]:
     """Load a file or an index in every way; return what should not be."""
     if file.suffix == ".json":
-        return _judge("index", _stock(lambda: _stock_index(file)), lambda: _described(warpload.load_file(file)))
+        return _judge("index", file, _stock(lambda: _stock_index(file)), lambda: _described(warpload.load_file(file)))
     stock = _stock(lambda: _described(safetensors.torch.load_file(file)))
-    found = _judge("load_file", stock, lambda: _described(warpload.load_file(file)))
-    found += _judge("copied", stock, lambda: _described(warpload.load_file(file, disable_mmap=True)))
+    found = _judge("load_file", file, stock, lambda: _described(warpload.load_file(file)))
+    found += _judge("copied", file, stock, lambda: _described(warpload.load_file(file, disable_mmap=True)))
     if isinstance(stock, Refused) and not _package_opens(file):
-        return found + _judge("safe_open", stock, lambda: _opened(warpload.safe_open, file))
+        return found + _judge("safe_open", file, stock, lambda: _opened(warpload.safe_open, file))
     if isinstance(stock, dict):
-        found += _judge("safe_open", _stock(lambda: _opened(safetensors.safe_open, file)),
-                        lambda: _opened(warpload.safe_open, file))  # fmt: skip
+        stock = _stock(lambda: _opened(safetensors.safe_open, file))
+        found += _judge("safe_open", file, stock, lambda: _opened(warpload.safe_open, file))
         found += _casts(file)
     return found
 
 
-def _judge(way: str, stock: Result, load: Callable[[], dict[str, Any]]) -> list[str]:
+def _judge(way: str, file: Path, stock: Result, load: Callable[[], dict[str, Any]]) -> list[str]:
     try:
         ours: Result = load()
     except warpload.WarploadError as error:
@@ -58,12 +58,19 @@ def _judge(way: str, stock: Result, load: Callable[[], dict[str, Any]]) -> list[
     except Exception as error:
         return [f"{way}: {type(error).__name__} is none of our errors: {error}"]
     if isinstance(ours, Refused):
-        known = isinstance(stock, Refused) or differences.reason(differences.CORE_REFUSES, ours.message) is not None
+        known = isinstance(stock, Refused) or _is_known(ours.message, file)
         return [] if known else [f"{way}: only we refuse: {ours.message}"]
     if isinstance(stock, Refused):
         known = differences.reason(differences.PACKAGE_REFUSES, stock.message) is not None
         return [] if known else [f"{way}: only stock refuses: {stock.message}"]
     return [] if ours == stock else [f"{way}: loaded differently:\n  ours:  {ours}\n  stock: {stock}"]
+
+
+def _is_known(refusal: str, file: Path) -> bool:
+    """Tell whether we may refuse what stock loads."""
+    if differences.reason(differences.CORE_REFUSES, refusal) is not None:
+        return True
+    return file.suffix != ".json" and differences.repeats_a_name(file)
 
 
 def _stock(load: Callable[[], dict[str, Any]]) -> Result:
@@ -120,7 +127,7 @@ def _casts(file: Path) -> list[str]:
     try:
         ours = warpload.load_file(file, dtype=torch.bfloat16)
     except warpload.WarploadError as error:
-        known = "no cast from" in error.reason or differences.reason(differences.CORE_REFUSES, str(error)) is not None
+        known = "no cast from" in error.reason or _is_known(str(error), file)
         return [] if known else [f"cast: only we refuse: {error}"]
     except Exception as error:
         return [f"cast: {type(error).__name__} is none of our errors: {error}"]
