@@ -204,7 +204,8 @@ void register_loader(py::module_& module) {
           "What it asks for.");
   register_handle(module);
   using Released = py::call_guard<Unlocked>;
-  py::class_<Loader, std::unique_ptr<Loader, DeleteUnlocked>> loader_class(module, "Loader", "Owns the worker threads and the pinned slots.");
+  py::class_<Loader, std::unique_ptr<Loader, DeleteUnlocked>> loader_class(
+      module, "Loader", "Owns the worker threads and the pinned slots.");
   refuse_pickling(loader_class);
   loader_class
       .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,

@@ -54,7 +54,7 @@ class Snapshot:
         try:
             status = path.stat()
             blob = os.readlink(path) if path.is_symlink() else ""
-        except OSError:
+        except (OSError, ValueError):  # a NUL in a name
             return False
         if not stat.S_ISREG(status.st_mode) or blob.endswith(".incomplete"):
             return False

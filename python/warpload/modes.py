@@ -7,6 +7,7 @@ tensors that the core made. A mode that sees every operation (``FakeTensorMode``
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def interposed() -> str | None:
     """Name the mode on this thread that sees every operation, or return None where there is none."""
+    if "torch" not in sys.modules:  # nobody has entered a mode
+        return None
     import torch
     from torch.utils._device import DeviceContext
     from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
@@ -32,6 +35,8 @@ def default_device() -> torch.device | None:
 
     ``torch.set_default_device`` and ``with torch.device(...)`` choose.
     """
+    if "torch" not in sys.modules:
+        return None
     import torch
     from torch.utils._device import DeviceContext
 

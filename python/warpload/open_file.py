@@ -40,11 +40,6 @@ def check_backend(backend: str) -> str:
     return backend
 
 
-def _check_name(name: str) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"argument 'name': {type(name).__name__!r} object is not an instance of 'str'")
-
-
 @dataclass(frozen=True)
 class TensorMeta:
     """A tensor's entry in the header.
@@ -236,7 +231,6 @@ class TorchFile:
         return self._source
 
     def _describe(self, name: str) -> tuple[_Source, str, tuple[int, ...]]:
-        _check_name(name)
         strings.check_names([name])
         source = self._open()
         if name not in self._described:

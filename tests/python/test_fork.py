@@ -240,10 +240,10 @@ def test_a_fork_within_a_load_gives_the_child_an_error_for_it_and_its_own_loads(
         f"""{_PRELUDE}
 folder = sys.argv[1]
 stock = diffusers.DiffusionPipeline.from_pretrained(folder)
+stock_unet = diffusers.UNet2DModel.from_pretrained(folder, subfolder="unet")
 original, children = diffusers.UNet2DModel.from_config.__func__, []
 def child():
-    model = warpload.UNet2DModel.from_pretrained(folder, subfolder="unet")
-    assert_same_model(model, stock.unet)
+    assert_same_model(warpload.UNet2DModel.from_pretrained(folder, subfolder="unet"), stock_unet)
     assert_same_pipeline(warpload.DiffusionPipeline.from_pretrained(folder), stock)
 def from_config(cls, *arguments, **named):
     if not children:

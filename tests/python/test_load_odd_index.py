@@ -18,7 +18,7 @@ from support.bad_files import fail
 from support.compare import assert_same_tensors
 from support.devices import Device
 from support.sharded import Index, shard
-from warpload.models import files
+from warpload import hub
 
 Change = Callable[[Index], Any]
 
@@ -87,13 +87,15 @@ def test_an_index_without_a_doubt_needs_nothing_else(
     "shards",
     [{"a": ["x"]}, {"a": {}}, {"a": 1}, {"a": None}, {"a": "\0"}, {"a": "x" * 5000}, {"a": "none"}, [], "x", 3],
 )
-def test_an_index_of_nonsense_has_no_shards_on_the_disk(shards: Any, tmp_path: Path) -> None:
-    file = tmp_path / "model.safetensors.index.json"
+def test_a_snapshot_with_an_index_of_nonsense_lacks_weights(shards: Any, tmp_path: Path) -> None:
+    snapshot = hub.Snapshot(tmp_path, "commit")
+    snapshot.folder.mkdir(parents=True)
+    file = snapshot.folder / "model.safetensors.index.json"
     file.write_text(json.dumps({"weight_map": shards}))
-    assert not files.shards_are_there(file)
+    assert not hub.has_weights(snapshot, file)
 
     file.write_text('{"weight_map":' + "[" * 100_000)
-    assert not files.shards_are_there(file)
+    assert not hub.has_weights(snapshot, file)
 
 
 @pytest.mark.parametrize("change", [odd.swap_two, odd.stale_copy_before, odd.entries_as_arrays])

@@ -27,7 +27,7 @@ NEW_IN_0_9 = {
     "prefetch": ["plan", "device", "threads"],
 }
 NOT_OURS = {"prefetch"}
-OURS_ALONE = {"nbytes", "get_tensor_meta"}
+OURS_ALONE = {"nbytes", "oddities", "get_tensor_meta"}
 TENSOR_META_0_9 = {"dtype", "shape", "data_offsets"}
 SLICE_METHODS = {"get_shape", "get_dtype"}
 

@@ -231,9 +231,9 @@ typedef struct warpload_loader warpload_loader;
 
 /// What a loader is made with.
 typedef struct warpload_loader_options {
-  size_t struct_size;                  ///< sizeof(warpload_loader_options).
-  warpload_device device;              ///< Where all its loads go.
-  const char* driver_library;          ///< The CUDA driver's file, for dlopen; null is "libcuda.so.1".
+  size_t struct_size;          ///< sizeof(warpload_loader_options).
+  warpload_device device;      ///< Where all its loads go.
+  const char* driver_library;  ///< The CUDA driver's file, for dlopen; null is "libcuda.so.1".
   /// Workers; 0 takes the processors that this process may run on. At most four for each of those, or 32.
   size_t threads;
   uint64_t pinned_bytes;               ///< At most, of pinned memory; 0 is 128 MiB. Kept until the loader is freed.

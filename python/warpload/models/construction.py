@@ -263,7 +263,8 @@ def can_be_handed_over(cls: Any) -> bool:
     """Tell whether the class is built by diffusers' own ``from_config``, which ``from_config`` below stands before."""
     from diffusers.configuration_utils import ConfigMixin, LegacyConfigMixin
 
-    return cls.from_config.__func__ in (ConfigMixin.from_config.__func__, LegacyConfigMixin.from_config.__func__)
+    own = getattr(cls.from_config, "__func__", None)
+    return own is not None and own in (ConfigMixin.from_config.__func__, LegacyConfigMixin.from_config.__func__)
 
 
 def from_config(original: Function) -> Function:

@@ -23,12 +23,6 @@ CORE_REFUSES: dict[str, str] = {
     r"the index is not valid JSON": "Python's parser takes NaN, Infinity and lone surrogates, which are no JSON",
 }
 
-# Until errors of the conversion to torch know their file. To be removed then.
-WITHOUT_FILE: dict[str, str] = {
-    r"the installed torch has no dtype for": "found while tensors become torch's",
-    r"torch's F4 takes two elements for one": "found while tensors become torch's",
-}
-
 # The core loads it, the package refuses it.
 PACKAGE_REFUSES: dict[str, str] = {}
 
