@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from . import mutations, seeds
-from .text import tree_of, written
+from .text import text_of, tree_of
 
 INDEX = "model.safetensors.index.json"
 
@@ -46,7 +46,7 @@ def _text(random: Random, value: Any) -> bytes:
     tree = tree_of(value)
     for _ in range(random.choice([0, 0, 1, 1, 2, 3])):
         random.choice(mutations.JSON)(random, tree)
-    text = written(tree, random).encode("utf-8", "surrogatepass")
+    text = text_of(tree, random).encode("utf-8", "surrogatepass")
     return mutations.change_bytes(random, text) if random.random() < 0.3 else text
 
 

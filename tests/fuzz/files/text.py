@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -27,8 +28,18 @@ def tree_of(value: Any) -> Any:
     return value
 
 
+def text_of(tree: Any, random: Random) -> str:
+    """Return the text of a tree, however deep, with spaces and escapes where nobody has to write them."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # a value may be nested as deep as any reader's bound, and deeper
+    try:
+        return written(tree, random)
+    finally:
+        sys.setrecursionlimit(before)
+
+
 def written(tree: Any, random: Random) -> str:
-    """Return the text of a tree, with spaces and escapes where nobody has to write them."""
+    """Return the text of a part of a tree."""
     space = random.choice([" ", "\n", "\t \r"]) if random.random() < 0.1 else ""
     if isinstance(tree, Pairs):
         items = [f"{space}{written(key, random)}{space}:{written(item, random)}" for key, item in tree]
