@@ -1,8 +1,7 @@
 // The descriptors that files are read by: few at a time, however many files there are.
 //
-//    lease() -------------------> open ------+ too many, or none left in the process: the one that was used least
-//    lately
-//      ^                            |        | is mapped, then closed
+//    lease() -------------------> open ------+ too many, or none left in the process:
+//      ^                            |        | the one used least lately is mapped, then closed
 //      |                            v        v
 //      +--- opened by its path --- closed, but mapped: its bytes stay, whatever becomes of its path
 #pragma once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -92,3 +93,10 @@ def mixed(tmp_path: Path) -> Path:
     file = tmp_path / "mixed.safetensors"
     safetensors.torch.save_file(mixed_tensors(), file)
     return file
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Return the log, with the warnings of our logger in it."""
+    caplog.set_level(logging.WARNING, logger="warpload")
+    return caplog

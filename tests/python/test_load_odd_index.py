@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,11 @@ from support import odd_indexes as odd
 from support.bad_files import fail
 from support.compare import assert_same_tensors
 from support.devices import Device
+from support.said import warnings_of
 from support.sharded import Index, shard
 from warpload import hub
 
 Change = Callable[[Index], Any]
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, logger="warpload")
-    return caplog
-
-
-def warnings_of(log: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in log.records if record.name == "warpload"]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from support import odd_indexes as odd
 from support.compare import assert_same_pipeline
 from support.loading import assert_fails_as_stock
 from support.pipelines import Saved
-from support.said import with_warnings
+from support.said import warnings_of, with_warnings
 from support.sharded import Index, respell_header, shard
 
 Change = Callable[[Index], Any]
@@ -26,16 +25,6 @@ Change = Callable[[Index], Any]
 KINDS = {"diffusers": "unet", "transformers": "text_encoder"}
 
 DTYPES = [{}, {"dtype": torch.float16}]
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, logger="warpload")
-    return caplog
-
-
-def warnings_of(log: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in log.records if record.name == "warpload"]
 
 
 def assert_loads_with_one_warning(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from support import checkpoints
 from support.compare import assert_loaded_natively
 from support.loading import assert_loads_as_stock
 from support.pipelines import FAMILIES, MODELS, Saved
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, logger="warpload")
-    return caplog
 
 
 def assert_left_to_stock(log: pytest.LogCaptureFixture, names: set[str], reason: str) -> None:

@@ -124,9 +124,8 @@ class WARPLOAD_API Checkpoint {
 
   /// Tensors from memory, each a shard of its own, to be brought to a device like those of a file.
   ///
-  /// @throws InvalidArgumentError when a size does not follow from dtype and shape, no tensor can have the shape, or
-  /// two
-  ///         have one name.
+  /// @throws InvalidArgumentError when a size does not follow from dtype and shape, when no tensor can have the
+  ///         shape, or when two have one name.
   [[nodiscard]] static Ptr from_memory(std::vector<MemoryTensor> tensors);
 
   /// Ordered by shard, then by offset in its file.

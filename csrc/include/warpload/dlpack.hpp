@@ -21,9 +21,8 @@ namespace warpload {
 /// Row-major; strides are given. The tensor has to be complete, and what its stream still does to it the consumer's to
 /// wait for: after LoadHandle::get there is nothing left to wait for.
 ///
-/// @throws InvalidArgumentError for a dtype that dlpack_has denies (to_dlpack_versioned has all), and for a shape with
-/// an
-///         extent or a stride above 2^63 - 1, as an empty tensor's may have.
+/// @throws InvalidArgumentError for a dtype that dlpack_has denies (to_dlpack_versioned has all), and for a shape
+///         with an extent or a stride above 2^63 - 1, as an empty tensor's may have.
 [[nodiscard]] WARPLOAD_API DLManagedTensor* to_dlpack(const Tensor& tensor);
 
 /// Exports the tensor as DLPack's structure with a version (1.3), which has a code for every dtype. Types of less than

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ class ModelWeights:
             zero_copy: whether tensors that need no cast may be views of their file.
             wide: parts of names whose tensors are to be in float32 all the same.
         """
-        self._zero_copy = zero_copy = zero_copy and not mounts.forbid_mapping(files.shards_of(self.path))
+        self._zero_copy = zero_copy = zero_copy and not mounts.forbid_mapping(self._files())
         others, in_float32 = {}, set(wide)
         for name, (own, _) in self.described.items():
             if code is None or own not in FLOATING_POINT:
@@ -77,6 +77,9 @@ class ModelWeights:
             if self._planned[name] != code:
                 others[name] = self._planned[name]
         return engine.request(self.checkpoint, self.place, dtype=code, tensor_dtypes=others, zero_copy=zero_copy)
+
+    def _files(self) -> Iterator[Path]:
+        yield from files.shards_of(self.path)  # an index is read again only where it has to be known
 
     def attach(self, handle: _core.LoadHandle, segment: int) -> None:
         """Tie this model to its segment of a load under way."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 
@@ -41,3 +42,8 @@ def with_warnings(load: Callable[[], Any]) -> tuple[Any, list[str]]:
                 logger.setLevel(level)
     said = [f"{warning.category.__name__}: {warning.message}" for warning in caught]
     return loaded, [*said, *listener.said, f"random numbers: {torch.rand(1).item()}"]
+
+
+def warnings_of(log: pytest.LogCaptureFixture) -> list[str]:
+    """Return what our own logger has warned of, by the fixture ``log``."""
+    return [record.getMessage() for record in log.records if record.name == "warpload"]
