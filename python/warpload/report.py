@@ -107,6 +107,11 @@ _remembered: deque[LoadReport] = deque(maxlen=_REMEMBERED)
 _under_way: ContextVar[LoadReport | None] = ContextVar("warpload_report", default=None)
 
 
+def remember(report: LoadReport) -> None:
+    """Make this the report that ``last_report`` returns."""
+    _remembered.append(report)
+
+
 @contextlib.contextmanager
 def recorded(report: LoadReport, name: str = "") -> Iterator[LoadReport]:
     """Let the block be the load that the report is of: remembered, or a part of the load under way on this thread.
@@ -117,7 +122,7 @@ def recorded(report: LoadReport, name: str = "") -> Iterator[LoadReport]:
     """
     outer = _under_way.get()
     if outer is None:
-        _remembered.append(report)
+        remember(report)
     token = _under_way.set(report)
     try:
         yield report
