@@ -27,15 +27,15 @@ _HOMES = {
     "LoadReport": "report",
     "OutOfMemoryError": "errors",
     "WarploadError": "errors",
-    "accelerated": "hooks",
-    "install": "hooks",
+    "accelerated": "stock.replacing",
+    "install": "stock.replacing",
     "last_report": "report",
-    "load_file": "files",
+    "load_file": "whole_file",
     "release_pinned_memory": "engine",
     "reports": "report",
     "safe_open": "open_file",
-    "to_device": "transfer",
-    "uninstall": "hooks",
+    "to_device": "moving.to_device",
+    "uninstall": "stock.replacing",
 }
 
 __all__ = [
@@ -79,7 +79,7 @@ def _is_submodule(name: str) -> bool:
 
 
 def _of_diffusers(name: str) -> Any:
-    names = importlib.import_module(f"{__name__}.names")
+    names = importlib.import_module(f"{__name__}.stock.diffusers_names")
     if names.is_loaded(name):
         return importlib.import_module(f"{__name__}.facade").facade_of(name)
     if name not in names.diffusers_names():
@@ -90,5 +90,5 @@ def _of_diffusers(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    names = importlib.import_module(f"{__name__}.names")
+    names = importlib.import_module(f"{__name__}.stock.diffusers_names")
     return sorted({*globals(), *__all__, *names.diffusers_names()})

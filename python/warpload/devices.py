@@ -352,8 +352,8 @@ def _fits_into_cache(device: torch.device, sizes: Sequence[int], free: int, allo
     return room.fits(sizes, free, allowance, room.free_pieces(snapshot, device.index or 0, stream))
 
 
-def give_back_spare(device: torch.device) -> None:
-    """Have torch's allocator give back what it keeps for later, so that a larger segment need not come on top."""
+def release_spare(device: torch.device) -> None:
+    """Have torch's allocator release what it keeps for later, so that a larger segment need not come on top."""
     if device.type == "cuda":
         import torch
 

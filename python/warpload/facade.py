@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import names
+from .stock import diffusers_names as names
 
 # Methods that load: stock's own run inside ``accelerated()``.
 _LOADING_METHODS = frozenset({"from_pipe", "from_pretrained", "from_single_file", "load_components"})
@@ -58,9 +58,9 @@ class _FacadeMeta(type):
 def _accelerated(stock: Any, name: str) -> Callable[..., Any]:
     @functools.wraps(getattr(stock, name))
     def load(*arguments: Any, **keywords: Any) -> Any:
-        from . import hooks
+        from .stock import replacing
 
-        with hooks.accelerated():
+        with replacing.accelerated():
             return getattr(stock, name)(*arguments, **keywords)  # looked up here, where it is the replaced one
 
     return load
@@ -90,7 +90,7 @@ class DiffusionPipeline(metaclass=_FacadeMeta):
             OutOfMemoryError: the arena could not be reserved.
             InvalidArgumentError: ``device_map`` names a component that is not there, or what is no device.
         """
-        from .pipelines.loading import load_pipeline
+        from .pipelines.pipeline_load import load_pipeline
 
         return load_pipeline(lambda: cls.stock, pretrained_model_name_or_path, kwargs)
 
@@ -101,7 +101,7 @@ class _AutoPipeline(metaclass=_FacadeMeta):
     @classmethod
     def from_pretrained(cls, pretrained_model_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Load a pipeline for the task; see ``DiffusionPipeline.from_pretrained``."""
-        from .pipelines.loading import load_pipeline
+        from .pipelines.pipeline_load import load_pipeline
 
         return load_pipeline(lambda: cls.stock, pretrained_model_or_path, kwargs)
 

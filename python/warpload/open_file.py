@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import _core, devices, engine, errors, modes, strings
-from .report import LoadReport, recorded
+from . import _core, devices, engine, errors, strings
+from .context import began
+from .report import LoadReport
+from .stock.torch_modes import default_device, interposed
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +123,7 @@ class TensorSlice:
             whole = self._source.tensor(self._name)
             part = whole[index]
             part = part.clone() if part.numel() != whole.numel() else part
-            device = modes.default_device()
+            device = default_device()
             return self._source.bring(part) if device is None else part.to(device)
 
     def __reduce__(self) -> NoReturn:
@@ -265,7 +267,8 @@ def safe_open(
         InvalidArgumentError: there is no such backend or device; also a ``safetensors.SafetensorError``.
         DeviceError: there is no such GPU.
     """
-    with recorded(LoadReport(str(filename), kind="file")) as report, report.stage("open"):
+    with began(LoadReport(str(filename), kind="file")) as load, load.report.stage("open"):
+        report = load.report
         opened, how = _open(filename, framework, device, backend)
         report.components[os.path.basename(report.source)] = how
         report.bytes = opened.nbytes if isinstance(opened, TorchFile) else 0
@@ -276,7 +279,7 @@ def _open(filename: engine.StrPath, framework: str, device: Any, backend: str) -
     """Return the open file, and who opened it."""
     if framework not in _TORCH_NAMES:
         reason = f"framework {framework!r} is not torch"
-    elif (mode := modes.interposed()) is not None:
+    elif (mode := interposed()) is not None:
         reason = f"torch's operations are seen by {mode}"
     else:
         return TorchFile(filename, device, backend=backend), "native"

@@ -1,7 +1,6 @@
 """What the last loads did: bytes, seconds by stage, and who loaded each component.
 
-A load that begins while another one is under way on its thread is a part of that one: the models of a pipeline, its
-connected pipelines, the files of an adapter. Only outermost loads are remembered, the last few of the whole process.
+``context`` makes the reports. Only those of outermost loads are remembered, the last few of the whole process.
 """
 
 from __future__ import annotations
@@ -11,10 +10,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 _REMEMBERED = 64
+
+# The stages of a load, in the order in which a pipeline comes to them. Those inside another one are taken off it.
+#   open      headers are read and checked, the arena is planned, its bytes are put on their way
+#   import    diffusers is imported
+#   fetch     stock asks the Hub, and downloads
+#   assemble  stock's from_pretrained around the models: tokenizers, schedulers, the pipeline itself
+#   build     models are built and their tensors placed
+#   wait      for bytes that are still under way
+#   load      all of a load that is no pipeline's, but for the stages inside it
+Stage = Literal["open", "import", "fetch", "assemble", "build", "wait", "load"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 def _this_thread() -> str:
@@ -39,6 +49,7 @@ class LoadReport:
             ``"single file"`` or ``"file"``.
         thread: the name of the thread that loaded.
         error: what the load failed with, or the empty string.
+        turned_off: what a library's version made us leave to stock altogether, with the reason; see the log.
     """
 
     source: str
@@ -50,11 +61,12 @@ class LoadReport:
     kind: str = "pipeline"
     thread: str = field(default_factory=_this_thread)
     error: str = ""
+    turned_off: dict[str, str] = field(default_factory=dict)
     _inner: list[float] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to the stage of that name, less what stages inside it take."""
+    def stage(self, name: Stage) -> Iterator[None]:
+        """Add the time that the block takes to a stage, one of ``STAGES``, less what stages inside it take."""
         begin = time.perf_counter()
         self._inner.append(0.0)
         try:
@@ -91,6 +103,7 @@ class LoadReport:
         for name, how in self.components.items():
             placed = self.placed_by_stock.get(name)
             lines.append(f"  {name:<{width}}  {how}" + (f" (placed by stock: {placed})" if placed else ""))
+        lines += [f"  turned off: {feature}: {reason}" for feature, reason in self.turned_off.items()]
         lines += [f"  {name:<{width}}  {seconds:.3f} s" for name, seconds in self.seconds.items()]
         return "\n".join(lines)
 
@@ -104,40 +117,11 @@ class LoadReport:
 
 # One operation of a deque is whole to other threads, and to a child that is forked meanwhile: no lock to be left held.
 _remembered: deque[LoadReport] = deque(maxlen=_REMEMBERED)
-_under_way: ContextVar[LoadReport | None] = ContextVar("warpload_report", default=None)
 
 
 def remember(report: LoadReport) -> None:
     """Make this the report that ``last_report`` returns."""
     _remembered.append(report)
-
-
-@contextlib.contextmanager
-def recorded(report: LoadReport, name: str = "") -> Iterator[LoadReport]:
-    """Let the block be the load that the report is of: remembered, or a part of the load under way on this thread.
-
-    Args:
-        report: of the load that begins.
-        name: what the outer load's report calls it; see ``include``.
-    """
-    outer = _under_way.get()
-    if outer is None:
-        remember(report)
-    token = _under_way.set(report)
-    try:
-        yield report
-    except BaseException as error:
-        report.error = str(error) or type(error).__name__
-        raise
-    finally:
-        _under_way.reset(token)
-        if outer is not None:
-            outer.include(report, name)
-
-
-def under_way() -> LoadReport | None:
-    """Return the report of the innermost load under way on this thread, or None."""
-    return _under_way.get()
 
 
 def last_report() -> LoadReport | None:

@@ -22,7 +22,7 @@ import warpload
 from support import checkpoints, models
 from support.compare import assert_same_model
 from support.pipelines import Saved
-from warpload.models import construction, native
+from warpload.stock import construction
 
 GENUINE = torch.nn.Module.register_parameter
 PATIENCE = 60
@@ -61,7 +61,7 @@ class ObservedLock:
 @pytest.fixture
 def lock(monkeypatch: pytest.MonkeyPatch) -> ObservedLock:
     observed = ObservedLock()
-    monkeypatch.setattr(native, "construction_lock", observed)
+    monkeypatch.setattr(construction, "construction_lock", observed)
     return observed
 
 

@@ -18,7 +18,7 @@ from support.compare import bytes_of
 from support.devices import Device, models_of, refusing_segments, tensors_of
 from support.pipelines import MODELS, Saved
 from warpload import engine
-from warpload.models import loading
+from warpload.models import stock_load
 
 
 def load(folder: Path, device: Device, **arguments: Any) -> Any:
@@ -109,10 +109,10 @@ def test_a_model_that_stock_places_after_all_has_given_its_segment_back_by_then(
     folder = copied("stable-diffusion") / "unet"
     rewrite(weight_file(folder), lambda tensors: {**tensors, "unexpected": torch.zeros(3)})
     held: list[int] = []
-    original = loading._load_by_stock
+    original = stock_load.load_by_stock
     monkeypatch.setattr(
-        loading,
-        "_load_by_stock",
+        stock_load,
+        "load_by_stock",
         lambda *arguments: held.append(device.segment_bytes()) or original(*arguments),
     )
 
@@ -134,7 +134,7 @@ def test_layers_that_t5_keeps_in_float32_are_planned_so(family: str, device: Dev
 def test_a_wrong_guess_of_most_of_a_model_leaves_one_segment_of_it(
     device: Device, saved: Saved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warpload.models.files._WIDE_IN_HALF", {})
+    monkeypatch.setattr("warpload.stock.kept_in_float32._KEPT_BY_TRANSFORMERS", {})
     folder = saved("pixart")
 
     with device.options():

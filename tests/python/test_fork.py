@@ -16,8 +16,9 @@ import contextlib, gc, multiprocessing, os, sys, threading
 from unittest import mock
 import diffusers, torch, transformers, warpload
 from support.compare import assert_same_model, assert_same_pipeline, assert_same_tensors
-from warpload import collector, hooks
-from warpload.models import native
+from warpload import collector
+from warpload.stock import replacing
+from warpload.stock.construction_lock import construction_lock
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
@@ -78,7 +79,7 @@ def load():
 def child():
     assert gc.isenabled()
     assert torch.get_default_dtype() == torch.float32
-    assert len(hooks._holders) == 0
+    assert len(replacing._holders["loads"]) == 0
     found = [vars(diffusers.ModelMixin)["from_pretrained"], torch.nn.Module.register_parameter, torch.nn.init.normal_]
     assert found == originals
     assert torch.nn.Linear(2, 2).weight.device.type == "cpu"
@@ -106,10 +107,9 @@ def test_a_child_finds_locks_free_that_threads_of_its_parent_hold(saved: Saved) 
     run_python(
         f"""{_PRELUDE}
 from warpload import devices, engine
-from warpload.pipelines import moving
 folder = sys.argv[1]
 stock = diffusers.DiffusionPipeline.from_pretrained(folder)
-locks = [native.construction_lock, hooks._lock, collector._lock, moving._lock]
+locks = [construction_lock, replacing._lock, collector._lock]
 locks += [devices._natives_lock, engine._loaders_lock]
 held, go_on = threading.Event(), threading.Event()
 def hold():
@@ -133,25 +133,25 @@ def test_what_the_thread_that_forks_holds_is_still_its_own_in_the_child(mixed: P
     run_python(
         f"""{_PRELUDE}
 def replaced():
-    return hasattr(vars(diffusers.ModelMixin)["from_pretrained"], "__wrapped__") and hooks.active()
+    return hasattr(vars(diffusers.ModelMixin)["from_pretrained"], "__wrapped__") and replacing.active()
 def released_in(status):
     return os.waitstatus_to_exitcode(os.waitpid(status, 0)[1])
 plain = vars(diffusers.ModelMixin)["from_pretrained"]
 thread_is_in, go_on = threading.Event(), threading.Event()
 def use():
-    with hooks.accelerated(), collector.suspended():
+    with replacing.accelerated(), collector.suspended():
         thread_is_in.set()
         go_on.wait(120)
 thread = threading.Thread(target=use)
 thread.start()
 thread_is_in.wait()
-with hooks.accelerated(), collector.suspended(), native.construction_lock:
+with replacing.accelerated(), collector.suspended(), construction_lock:
     child = os.fork()
     if child == 0:
-        if len(hooks._holders) != 1 or gc.isenabled() or not hooks.active():
+        if len(replacing._holders["loads"]) != 1 or gc.isenabled() or not replacing.active():
             os._exit(2)
 if child == 0:
-    with native.construction_lock:
+    with construction_lock:
         pass
     os._exit(0 if gc.isenabled() and vars(diffusers.ModelMixin)["from_pretrained"] is plain else 3)
 assert released_in(child) == 0

@@ -18,8 +18,8 @@ from support.hub_cache import REPOSITORY, break_file, names_of, write_cache, wri
 from support.hub_server import HubServer
 from support.pipelines import Saved
 from support.processes import run_python
-from warpload import hub
 from warpload.pipelines.snapshot import complete_snapshot
+from warpload.stock import hub
 
 HOLES = ("missing", "dangling", "empty", "a folder", "unfinished")
 

@@ -18,14 +18,14 @@ from support.compare import assert_loaded_natively, assert_same_model, assert_sa
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
 from support.versions import is_pinned
-from warpload import hooks
+from warpload.stock import replacing, seams
 
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_installed() -> Iterator[None]:
     yield
     warpload.uninstall()
-    assert len(hooks._holders) == 0
+    assert len(replacing._holders["loads"]) == 0
     assert replaced() == []
 
 
@@ -34,12 +34,11 @@ def attributes() -> list[tuple[object, str]]:
     import importlib
 
     found = []
-    for name, targets in hooks._TARGETS.items():
-        module = importlib.import_module(name)
-        for target in targets:
-            owners = hooks._owners(module, target)
-            assert owners or not is_pinned(), target
-            found += [(owner, target.name) for owner in owners]
+    for seam in seams.SEAMS:
+        if seam.by and seam.held == "loads":
+            owners = seam.owners(importlib.import_module(seam.module))
+            assert owners or not is_pinned(), seam
+            found += [(owner, seam.attribute) for owner in owners]
     return found
 
 

@@ -18,7 +18,7 @@ from support.compare import assert_same_tensors
 from support.devices import Device
 from support.said import warnings_of
 from support.sharded import Index, shard
-from warpload import hub
+from warpload.stock import cached_models, hub
 
 Change = Callable[[Index], Any]
 
@@ -82,10 +82,10 @@ def test_a_snapshot_with_an_index_of_nonsense_lacks_weights(shards: Any, tmp_pat
     snapshot.folder.mkdir(parents=True)
     file = snapshot.folder / "model.safetensors.index.json"
     file.write_text(json.dumps({"weight_map": shards}))
-    assert not hub.has_weights(snapshot, file)
+    assert not cached_models.has_weights(snapshot, file)
 
     file.write_text('{"weight_map":' + "[" * 100_000)
-    assert not hub.has_weights(snapshot, file)
+    assert not cached_models.has_weights(snapshot, file)
 
 
 @pytest.mark.parametrize("change", [odd.swap_two, odd.stale_copy_before, odd.entries_as_arrays])

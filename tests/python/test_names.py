@@ -15,7 +15,7 @@ from support.pipelines import Saved
 from support.processes import run_python
 from support.stub import STUB, stub_text
 from support.versions import is_pinned
-from warpload import names
+from warpload.stock import diffusers_names as names
 
 
 def of_diffusers(name: str) -> Any:

@@ -19,7 +19,7 @@ import warpload
 from support import checkpoints
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
-from warpload.report import recorded
+from warpload.context import began
 
 
 def load(folder: Path, **kwargs: object) -> warpload.LoadReport:
@@ -136,7 +136,7 @@ def test_the_last_report_is_of_the_load_that_began_last(good_file: Path) -> None
     begun, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
-        with recorded(warpload.LoadReport("slow")):
+        with began(warpload.LoadReport("slow")):
             begun.set()
             go_on.wait()
 
@@ -155,11 +155,12 @@ def test_the_last_report_is_of_the_load_that_began_last(good_file: Path) -> None
 
 def test_a_load_inside_a_load_is_a_part_of_it(good_file: Path) -> None:
     before = len(warpload.reports())
-    with recorded(warpload.LoadReport("outer")) as outer:
+    with began(warpload.LoadReport("outer")) as load:
         warpload.load_file(good_file)
         with pytest.raises(FileNotFoundError):
             warpload.load_file(good_file.with_name("missing"))
 
+    outer = load.report
     assert warpload.last_report() is outer
     assert outer.components == {f"{good_file}/{good_file.name}": "native"}
     assert outer.bytes == sum(tensor.nbytes for tensor in checkpoints.load_file(good_file).values())
@@ -232,9 +233,10 @@ def test_a_child_that_is_forked_while_a_load_is_reported_reports_its_own() -> No
     process = run_python(
         """
 import multiprocessing, threading
-from warpload.report import LoadReport, last_report, recorded, reports
+from warpload.context import began
+from warpload.report import LoadReport, last_report, reports
 def load(source):
-    with recorded(LoadReport(source)):
+    with began(LoadReport(source)):
         return last_report().source, len(reports())
 def child(queue):
     queue.put(load("the child's"))

@@ -18,6 +18,7 @@ import warpload
 from support.checkpoints import save_raw
 from support.compare import assert_same_tensor, assert_same_tensors
 from warpload import engine, open_file
+from warpload.context import began
 from warpload.models import reader
 
 # Of safetensors 0.9.0rc1, by its stub and its signatures (0.8 is what is installed). Its rc0 had `prefetch` and
@@ -408,8 +409,8 @@ def test_a_backend_that_transformers_would_ask_for_reaches_the_core(
         return request(*arguments, **wanted)
 
     monkeypatch.setattr(engine, "request", record)
-    with warpload.accelerated():
-        opened = reader.safe_open(safetensors.safe_open)(str(file), framework="pt", device="cpu", backend="pread")
+    with began(warpload.LoadReport("a load")):
+        opened = reader.safe_open(safetensors.safe_open, str(file), framework="pt", device="cpu", backend="pread")
         assert isinstance(opened, open_file.TorchFile)
         assert_same_tensor(opened.get_tensor("vector"), TENSORS["vector"])
 

@@ -1,6 +1,6 @@
 """Single models: native weights under genuine diffusers and transformers modules.
 
-``files`` finds the weight files that stock would take, ``weights`` and ``batch`` load them natively,
-``diffusers_model`` and ``transformers_model`` put them into modules, ``reader`` serves stock's own loading code where
-it has to place the tensors itself, ``loading`` chooses between all of these for one call of ``from_pretrained``.
+``model_load`` chooses for one call of ``from_pretrained``: ``native_load`` where the core loads, by the rules that
+``stock`` knows, or ``stock_load`` where the library does and ``reader`` serves its code. ``weights`` are the tensors of
+one model, ``joint_load`` those of several at once. ``single_file`` and ``adapters`` are stock's, read by the core.
 """

@@ -5,37 +5,31 @@ The core reads the safetensors files that stock's code asks for; the call's repo
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
-from .. import hooks
-from ..report import LoadReport, recorded, under_way
-from . import reader
+from .. import context
+from ..context import LoadContext
+from ..report import LoadReport
 
 logger = logging.getLogger("warpload")
 
 Function = Callable[..., Any]
 
 
-def load_adapter(original: Function) -> Function:
-    """Wrap a method of diffusers that loads an adapter's files, such as ``load_lora_weights``."""
-
-    @functools.wraps(original)
-    def load(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        outer = under_way()
-        if not hooks.active() or (outer is not None and outer.kind == "adapter"):
-            return original(self, *arguments, **keywords)
-        source = _named(arguments[0] if arguments else next(iter(keywords.values()), None))
-        with recorded(LoadReport(source, kind="adapter")) as report, report.stage("load"), reader.reading() as seen:
-            try:
-                return original(self, *arguments, **keywords)
-            finally:
-                _tell(report, seen)
-
-    return load
+def load_adapter(stock: Function, self: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Stand for a method of diffusers that loads an adapter's files, such as ``load_lora_weights``."""
+    outer = context.current()
+    if outer is not None and outer.report.kind == "adapter":
+        return stock(self, *arguments, **keywords)
+    source = _named(arguments[0] if arguments else next(iter(keywords.values()), None))
+    with context.began(LoadReport(source, kind="adapter")) as load, load.report.stage("load"):
+        try:
+            return stock(self, *arguments, **keywords)
+        finally:
+            _tell(load)
 
 
 def _named(source: Any) -> str:
@@ -44,9 +38,10 @@ def _named(source: Any) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "a dictionary of tensors"
 
 
-def _tell(report: LoadReport, seen: reader.Reading) -> None:
-    report.bytes += seen.bytes
-    for name, who in seen.readers.items():
+def _tell(load: LoadContext) -> None:
+    report = load.report
+    report.bytes += sum(load.reading.sizes)
+    for name, who in load.reading.readers.items():
         report.components[name] = who
         if who == "native":
             report.placed_by_stock[name] = "an adapter"
@@ -54,29 +49,17 @@ def _tell(report: LoadReport, seen: reader.Reading) -> None:
             logger.warning("%s of %s is loaded by %s", name, report.source, who)
 
 
-def load_components(original: Function) -> Function:
-    """Wrap ``diffusers.ModularPipeline.load_components``."""
-
-    @functools.wraps(original)
-    def load(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        if not hooks.active():
-            return original(self, *arguments, **keywords)
-        source = str(getattr(self, "_pretrained_model_name_or_path", None) or type(self).__name__)
-        with recorded(LoadReport(source, kind="components")) as report, report.stage("load"):
-            return original(self, *arguments, **keywords)
-
-    return load
+def load_components(stock: Function, self: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Stand for ``diffusers.ModularPipeline.load_components``."""
+    source = str(getattr(self, "_pretrained_model_name_or_path", None) or type(self).__name__)
+    with context.began(LoadReport(source, kind="components")) as load, load.report.stage("load"):
+        return stock(self, *arguments, **keywords)
 
 
-def load_component(original: Function) -> Function:
-    """Wrap ``diffusers.ComponentSpec.load``: what it loads goes under the component's name."""
-
-    @functools.wraps(original)
-    def load(self: Any, **keywords: Any) -> Any:
-        outer = under_way()
-        if outer is None or outer.kind != "components":
-            return original(self, **keywords)
-        with recorded(LoadReport(str(self.name), kind="model"), str(self.name)):
-            return original(self, **keywords)
-
-    return load
+def load_component(stock: Function, self: Any, **keywords: Any) -> Any:
+    """Stand for ``diffusers.ComponentSpec.load``: what it loads goes under the component's name."""
+    outer = context.current()
+    if outer is None or outer.report.kind != "components":
+        return stock(self, **keywords)
+    with context.began(LoadReport(str(self.name), kind="model"), str(self.name)):
+        return stock(self, **keywords)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
-from .. import hooks
-from . import batch as batches
-from . import reader
-from .loading import marked
+from .. import context
+from ..context import LoadContext
+from . import joint_load
+from .loaded import mark
 
 logger = logging.getLogger("warpload")
 
@@ -20,35 +21,36 @@ Function = Callable[..., Any]
 _SOURCES = ("pretrained_model_link_or_path", "pretrained_model_link_or_path_or_dict")
 
 
-def from_single_file(original: Function) -> Function:
-    """Wrap ``from_single_file`` of diffusers' pipelines and models."""
-
-    @functools.wraps(original)
-    def load(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        stock = functools.partial(original, cls, *args, **kwargs)
-        if not hooks.active() or batches.current.get() is not None:  # a model of the pipeline being loaded
-            return stock()
-        source = args[0] if args else next((kwargs[name] for name in _SOURCES if name in kwargs), None)
-        return _load(source, kwargs, stock)
-
-    return load
+def from_single_file(stock: Function, cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand for ``from_single_file`` of diffusers' pipelines and models."""
+    load = functools.partial(stock, cls, *args, **kwargs)
+    outer = context.current()
+    if outer is not None and outer.joint is not None:  # a model of the pipeline being loaded
+        return load()
+    source = args[0] if args else next((kwargs[name] for name in _SOURCES if name in kwargs), None)
+    return _load(source, kwargs, load)
 
 
 def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     named = isinstance(source, str) or hasattr(source, "__fspath__")
     label = str(source) if named else "a dictionary of tensors"
-    with batches.batch_of_its_own(label, "single file") as batch, reader.reading() as seen:
+    folders = [os.path.abspath(label)] if named and os.path.exists(label) else []
+    with joint_load.loading_alone(label, "single file", folders=folders) as load:
         loaded = stock()
-    report = batch.report
-    report.bytes += seen.bytes
-    if seen.oddities:
-        logger.warning("%s is an odd file: %s", label, "; ".join(dict.fromkeys(seen.oddities)))
-    for name in _models(loaded, kwargs):
+    _tell(load, _models(loaded, kwargs))
+    return mark(loaded)
+
+
+def _tell(load: LoadContext, models: list[str]) -> None:
+    report, reading = load.report, load.reading
+    report.bytes += sum(reading.sizes)
+    if reading.oddities:
+        logger.warning("%s is an odd file: %s", report.source, "; ".join(dict.fromkeys(reading.oddities)))
+    for name in models:
         if name not in report.components:
-            report.components[name] = "native" if seen.files else "stock: no safetensors"
-            if seen.files:
+            report.components[name] = "native" if reading.sizes else "stock: no safetensors"
+            if reading.sizes:
                 report.placed_by_stock[name] = "a single file"
-    return marked(loaded)
 
 
 def _models(loaded: Any, given: dict[str, Any]) -> list[str]:

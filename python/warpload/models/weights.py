@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from .. import _core, devices, engine, mounts
 from ..dtypes import FLOATING_POINT
 from ..errors import FormatError
-from . import files
-from .native import NotNativeError
+from ..stock import kept_in_float32, model_files
+from ..stock.refusal import NotNativeError
 
 if TYPE_CHECKING:
     import torch
@@ -29,15 +29,15 @@ class ModelWeights:
 
     Attributes:
         path: the file or index.
-        place: the device whose arena they go to, or None for the host's memory.
+        device: the device whose arena they go to, or None for the host's memory.
         described: name -> (dtype code in the file, shape).
         oddities: kind -> sentences, of what is odd about the files although they could be opened.
         sharded: whether the path is an index.
     """
 
-    def __init__(self, path: Path, checkpoint: _core.Checkpoint, place: torch.device | None = None) -> None:
+    def __init__(self, path: Path, checkpoint: _core.Checkpoint, device: torch.device | None = None) -> None:
         self.path = path
-        self.place = place
+        self.device = device
         self.checkpoint = checkpoint
         self.described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
         self.sharded = path.name.endswith(".json")
@@ -50,36 +50,36 @@ class ModelWeights:
         self._zero_copy = True
 
     @classmethod
-    def open(cls, path: Path, place: torch.device | None = None) -> ModelWeights:
+    def open(cls, path: Path, device: torch.device | None = None) -> ModelWeights:
         """Read and check the headers of a file, or of what an index lists, as stock understands it.
 
         Raises:
             FormatError: a header or the index breaks the format's rules.
             IoError: a file is missing or unreadable.
         """
-        return cls(path, engine.open_checkpoint(path, as_published=True), place)
+        return cls(path, engine.open_checkpoint(path, as_published=True), device)
 
-    def plan(self, code: str | None, zero_copy: bool, wide: Collection[str] = ()) -> _core.SegmentRequest:
+    def plan(self, code: str | None, zero_copy: bool, kept: Collection[str] = ()) -> _core.SegmentRequest:
         """Return the request for the load that begins early.
 
         Args:
             code: the dtype that floating-point tensors are cast to; None keeps each tensor's own.
             zero_copy: whether tensors that need no cast may be views of their file.
-            wide: parts of names whose tensors are to be in float32 all the same.
+            kept: parts of names whose tensors are to be in float32 all the same.
         """
         self._zero_copy = zero_copy = zero_copy and not mounts.forbid_mapping(self._files())
-        others, in_float32 = {}, set(wide)
+        others = {}
         for name, (own, _) in self.described.items():
             if code is None or own not in FLOATING_POINT:
                 continue
-            wanted = code if in_float32.isdisjoint(name.split(".")) else "F32"
+            wanted = "F32" if kept_in_float32.keeps(kept, name) else code
             self._planned[name] = wanted if own == wanted or _core.is_cast_supported(own, wanted) else own
             if self._planned[name] != code:
                 others[name] = self._planned[name]
-        return engine.request(self.checkpoint, self.place, dtype=code, tensor_dtypes=others, zero_copy=zero_copy)
+        return engine.request(self.checkpoint, self.device, dtype=code, tensor_dtypes=others, zero_copy=zero_copy)
 
     def _files(self) -> Iterator[Path]:
-        yield from files.shards_of(self.path)  # an index is read again only where it has to be known
+        yield from model_files.shards_of(self.path)  # an index is read again only where it has to be known
 
     def attach(self, handle: _core.LoadHandle, segment: int) -> None:
         """Tie this model to its segment of a load under way."""
@@ -100,25 +100,27 @@ class ModelWeights:
         if not wrong:
             return
         self._planned.update(wrong)
-        if self.place is not None and sum(map(self._bytes, wrong)) > _MOST_WASTE * sum(map(self._bytes, self._planned)):
+        if self.device is not None and sum(map(self._bytes, wrong)) > _MOST_WASTE * sum(
+            map(self._bytes, self._planned)
+        ):
             self._load_all_anew()
             return
         request = engine.request(
-            self.checkpoint, self.place, tensor_dtypes=wrong, only=set(wrong), zero_copy=self._zero_copy
+            self.checkpoint, self.device, tensor_dtypes=wrong, only=set(wrong), zero_copy=self._zero_copy
         )
-        handle = engine.start([request], [self.place])
+        handle = engine.start([request], [self.device])
         self._materialise()
-        self._tensors.update(self._of(handle, 0))  # what was loaded before is dropped here
+        self._tensors.update(self._of(handle, 0))  # what was loaded before is released here
         self._loads.append((handle, 0))
 
     def _load_all_anew(self) -> None:
-        """Give the arena's segment back before a new one is taken: a device cannot give back the part that is wrong."""
-        self.abandon()
-        if self.place is not None:
-            devices.give_back_spare(self.place)
+        """Release the arena's segment before a new one is taken: a device cannot give back the part that is wrong."""
+        self.release()
+        if self.device is not None:
+            devices.release_spare(self.device)
         casts = {name: code for name, code in self._planned.items() if code != self.described[name][0]}
-        request = engine.request(self.checkpoint, self.place, tensor_dtypes=casts, zero_copy=self._zero_copy)
-        self._loads.append((engine.start([request], [self.place]), 0))
+        request = engine.request(self.checkpoint, self.device, tensor_dtypes=casts, zero_copy=self._zero_copy)
+        self._loads.append((engine.start([request], [self.device]), 0))
 
     def _bytes(self, name: str) -> int:
         return math.prod(self.described[name][1]) * _core.dtype_bits(self._planned[name]) // 8
@@ -145,17 +147,17 @@ class ModelWeights:
     def wait_arrival(self) -> None:
         """Wait until all bytes of this model have arrived; raises the first error."""
         for handle, segment in self._loads:
-            engine.wait_arrival(handle, segment, self.place)
+            engine.wait_arrival(handle, segment, self.device)
 
-    def abandon(self) -> None:
-        """Let go of tensors that nobody is to have; what is still to be read of them is not."""
+    def release(self) -> None:
+        """Release the memory of tensors that nobody is to have; what is still to be read of them is not."""
         self._tensors.clear()
         for handle, segment in self._loads:
             handle.drop_segment(segment)
         self._loads.clear()
 
-    def release(self) -> None:
-        """Let go of the tensors and the loads: from here on the modules own them."""
+    def hand_over(self) -> None:
+        """Leave the tensors to the modules that have them; a load whose tensors nobody has is cancelled."""
         self._tensors.clear()
         self._loads.clear()
 

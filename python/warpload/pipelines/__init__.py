@@ -1,5 +1,5 @@
 """Whole pipelines: native weights under genuine diffusers objects.
 
-``folder`` finds what is on disk, ``weights`` loads it natively, ``diffusers_model`` and ``transformers_model`` put it
-into modules, ``assembly`` does a whole pipeline, ``facade`` is what the user sees.
+``folder`` reads what is on disk, ``snapshot`` and ``completeness`` what the Hub's cache has, ``early_start`` says which
+bytes move at once, ``device_map`` where each component goes, ``pipeline_load`` does it all around stock's own code.
 """

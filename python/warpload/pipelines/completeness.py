@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from .. import hub
-from ..hub import Snapshot
-from ..models.files import read_json
+from ..stock import cached_models
+from ..stock.hub import Snapshot
+from ..stock.model_files import read_json
 from .folder import Component
 
 _WEIGHT_SUFFIXES = (
@@ -43,7 +43,7 @@ def is_complete(snapshot: Snapshot, component: Component, variant: str | None) -
         as_asked = component.variant == variant or (
             snapshot.listing is not None and not any(f".{variant}" in name for name in listed)
         )
-        return as_asked and hub.has_model(snapshot, place, component.variant)
+        return as_asked and cached_models.has_model(snapshot, place, component.variant)
     if not names or not all(snapshot.has(f"{place}/{name}") for name in names | listed):
         return False
     return snapshot.listing is not None or _has_what_its_kind_has(snapshot, component)

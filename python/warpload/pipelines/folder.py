@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.files import read_json
+from ..stock.model_files import read_json
 
 MODEL_INDEX = "model_index.json"
 
@@ -56,9 +56,20 @@ def list_components(folder: str, index: dict[str, Any], given: Collection[str], 
     return components
 
 
-def _variant_of(place: str, variant: str | None) -> str | None:
+def _variant_of(folder: str, variant: str | None) -> str | None:
     """Tell whether a component has files of the variant: stock looks at what stands behind a file name's first dot."""
-    if variant is None or not os.path.isdir(place):
+    if variant is None or not os.path.isdir(folder):
         return None
-    parts = (entry.split(".") for entry in os.listdir(place))
+    parts = (entry.split(".") for entry in os.listdir(folder))
     return variant if any(len(part) > 1 and part[1].startswith(variant) for part in parts) else None
+
+
+def weight_bytes(components: list[Component]) -> int:
+    """Return the bytes of all safetensors files in the components' folders."""
+    places = {component.folder for component in components}
+    return sum(file.stat().st_size for folder in places for file in folder.glob("*.safetensors"))
+
+
+def is_folder(source: Any) -> bool:
+    """Tell whether a source is a folder on this disk."""
+    return isinstance(source, str | os.PathLike) and os.path.isdir(source)

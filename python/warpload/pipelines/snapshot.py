@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import hooks, hub
+from ..stock import cached_models, hub
 from . import completeness
 from . import folder as folders
 
@@ -46,40 +46,23 @@ def complete_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
     return snapshot.folder if whole else None
 
 
-def load_config(original: Function) -> Function:
-    """Wrap ``diffusers.ConfigMixin.load_config``: a configuration that is in the cache is taken from there."""
-
-    @functools.wraps(original)
-    def load(cls: Any, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        name = getattr(cls, "config_name", None)
-        snapshot = hub.cached_snapshot(pretrained_model_name_or_path, kwargs) if hooks.active() and name else None
-        cached = snapshot is not None and snapshot.has(hub.inside(kwargs.get("subfolder"), str(name)))
-        return hub.from_cache_first(
-            functools.partial(original, cls, pretrained_model_name_or_path, *args), cached, kwargs
-        )
-
-    return load
+def has_config(cls: Any, source: Any, options: Mapping[str, Any]) -> bool:
+    """Tell whether the cache has the configuration that a class of diffusers reads of a repository."""
+    name = getattr(cls, "config_name", None)
+    snapshot = hub.cached_snapshot(source, options) if name else None
+    return snapshot is not None and snapshot.has(hub.inside(options.get("subfolder"), str(name)))
 
 
-def auto_pipeline(original: Function) -> Function:
-    """Wrap ``from_pretrained`` of the ``AutoPipelineFor...`` classes."""
-
-    @functools.wraps(original)
-    def from_pretrained(cls: Any, pretrained_model_or_path: Any, **kwargs: Any) -> Any:
-        complete = hooks.active() and complete_snapshot(pretrained_model_or_path, kwargs) is not None
-        return hub.from_cache_first(functools.partial(original, cls, pretrained_model_or_path), complete, kwargs)
-
-    return from_pretrained
+def auto_pipeline(stock: Function, cls: Any, pretrained_model_or_path: Any, **kwargs: Any) -> Any:
+    """Stand for ``from_pretrained`` of the ``AutoPipelineFor...`` classes."""
+    complete = complete_snapshot(pretrained_model_or_path, kwargs) is not None
+    return hub.from_cache_first(functools.partial(stock, cls, pretrained_model_or_path), complete, kwargs)
 
 
-def auto_model(original: Function) -> Function:
-    """Wrap ``diffusers.AutoModel.from_pretrained``."""
-
-    @functools.wraps(original)
-    def from_pretrained(cls: Any, pretrained_model_or_path: Any = None, **kwargs: Any) -> Any:
-        snapshot = hub.cached_snapshot(pretrained_model_or_path, kwargs) if hooks.active() else None
-        place, variant = kwargs.get("subfolder"), kwargs.get("variant")
-        complete = snapshot is not None and hub.has_model(snapshot, place, variant)
-        return hub.from_cache_first(functools.partial(original, cls, pretrained_model_or_path), complete, kwargs)
-
-    return from_pretrained
+def auto_model(stock: Function, cls: Any, pretrained_model_or_path: Any = None, **kwargs: Any) -> Any:
+    """Stand for ``diffusers.AutoModel.from_pretrained``."""
+    snapshot = hub.cached_snapshot(pretrained_model_or_path, kwargs)
+    complete = snapshot is not None and cached_models.has_model(
+        snapshot, kwargs.get("subfolder"), kwargs.get("variant")
+    )
+    return hub.from_cache_first(functools.partial(stock, cls, pretrained_model_or_path), complete, kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 
 import diffusers
 
-from warpload.names import diffusers_names
+from warpload.stock.diffusers_names import diffusers_names
 
 from .registry import family, unavailable
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import warpload
-from warpload import names
+from warpload.stock import diffusers_names as names
 
 STUB = Path(__file__).parents[3] / "python" / "warpload" / "__init__.pyi"
 

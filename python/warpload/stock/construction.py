@@ -4,7 +4,7 @@ torch's default dtype is one for the process, and stock's libraries patch what a
 diffusers ``torch.nn.init``, transformers several functions, accelerate ``torch.nn.Module.register_parameter``. Two
 threads that do so at once spoil each other's models, and leave a patch behind. So:
 
-- whoever constructs holds ``native.construction_lock``; stock's own ``from_pretrained`` takes it where it begins to
+- whoever constructs holds ``construction_lock``; stock's own ``from_pretrained`` takes it where it begins to
   construct (what it looks up and downloads before that needs none) and keeps it to its end;
 - accelerate's patch counts on the thread that asked for it, and on no other;
 - code that is none of ours and patches all the same is named in the log; a model that lost tensors to it is built anew.
@@ -15,18 +15,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from .. import hooks
-from ..confined import Confined
+from .. import context
 from ..errors import WarploadError
-from ..modes import default_device
-from . import batch as batches
-from . import native
+from .confined import Confined
+from .construction_lock import construction_lock
+from .refusal import some_of
+from .torch_modes import default_device
 
 logger = logging.getLogger("warpload")
 
@@ -45,35 +43,42 @@ _register_parameter = Confined(_module_class, "register_parameter")
 # -- the lock ---------------------------------------------------------------------------------------------------------
 
 
-class _Turn:
-    """One call of stock's that has the lock from where it begins to construct."""
+class Turn:
+    """One call of stock's that has the lock from where it begins to construct to its end.
+
+    Attributes:
+        what: is being constructed, for the log.
+    """
 
     def __init__(self, what: str) -> None:
-        self.what, self.thread = what, threading.get_ident()
+        self.what = what
         self.held = contextlib.ExitStack()
         self.begun = False
-
-
-_turn: ContextVar[_Turn | None] = ContextVar("warpload_turn_to_construct", default=None)
 
 
 @contextlib.contextmanager
 def turn_when_begun(what: str) -> Iterator[None]:
     """Have the lock from where stock begins to construct, inside the block, until the block's end."""
-    turn = _Turn(what)
-    token = _turn.set(turn)
+    load = context.current()
+    if load is None:  # nobody's load: a program's own order stands
+        yield
+        return
+    outer, load.turn = load.turn, Turn(what)
     try:
-        with turn.held:
+        with load.turn.held:
             yield
     finally:
-        _turn.reset(token)
+        load.turn = outer
 
 
 def _begin() -> None:
-    """Take the lock for the call of stock's that this is part of, if it has not got it."""
-    turn = _turn.get()
-    # The threads with which stock reads shards belong to the call too: they construct nothing, and must not wait.
-    if turn is not None and not turn.begun and turn.thread == threading.get_ident():
+    """Take the lock for the call of stock's that this is part of, if it has not got it.
+
+    The threads with which stock reads shards have no load of their own: they construct nothing, and must not wait.
+    """
+    load = context.current()
+    turn = None if load is None else load.turn
+    if turn is not None and not turn.begun:
         turn.begun = True
         turn.held.enter_context(constructing(turn.what))
 
@@ -85,7 +90,7 @@ def constructing(what: str) -> Iterator[None]:
     Args:
         what: is being constructed, for the log.
     """
-    with native.construction_lock:
+    with construction_lock:
         if (patch := foreign_patch()) is not None:
             logger.warning("%s while %s is put together: build models one at a time beside warpload's", patch, what)
         yield
@@ -142,13 +147,13 @@ def undisturbed(
             "%s has no values in %s: code outside warpload patched torch.nn.Module.register_parameter meanwhile"
             " (such as accelerate's init_empty_weights on another thread); it is built anew",
             what,
-            native.some_of(lost),
+            some_of(lost),
         )
         del built
         built = build()
         if lost := _lost(built):
             raise WarploadError(
-                f"{what} has no values in {native.some_of(lost)}, though it was built twice: code outside warpload"
+                f"{what} has no values in {some_of(lost)}, though it was built twice: code outside warpload"
                 " patches torch.nn.Module.register_parameter for the whole process; build models one at a time"
             )
         return built
@@ -169,20 +174,15 @@ def _lost(built: Any) -> set[str]:
 # -- what stock constructs with ---------------------------------------------------------------------------------------
 
 
-def init_on_device(original: Function) -> Function:
-    """Wrap ``accelerate.big_modeling.init_on_device``: it counts on this thread only."""
+def init_on_device(stock: Function, device: Any, include_buffers: bool | None = None) -> Any:
+    """Stand for ``accelerate.big_modeling.init_on_device``: it counts on this thread only."""
+    from accelerate.utils import parse_flag_from_env
 
-    @functools.wraps(original)
-    def confined(device: Any, include_buffers: bool | None = None) -> Any:
-        from accelerate.utils import parse_flag_from_env
-
-        if include_buffers is None:
-            include_buffers = parse_flag_from_env("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
-        if include_buffers or not hooks.active():  # with buffers it is torch's own context, this thread's alone
-            return original(device, include_buffers=include_buffers)
-        return _placed_on(device)
-
-    return confined
+    if include_buffers is None:
+        include_buffers = parse_flag_from_env("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
+    if include_buffers:  # it is torch's own context then, this thread's alone
+        return stock(device, include_buffers=include_buffers)
+    return _placed_on(device)
 
 
 @contextlib.contextmanager
@@ -208,19 +208,15 @@ def _register_on(device: Any, below: Function, module: Any, name: str, param: An
 
 
 def _in_our_load() -> contextlib.AbstractContextManager[Any]:
-    """Return the lock where this is part of a load of ours; elsewhere a program's own order stands."""
-    return native.construction_lock if batches.current.get() is not None else contextlib.nullcontext()
+    """Return the lock where this is part of a load of models; elsewhere a program's own order stands."""
+    load = context.current()
+    return construction_lock if load is not None and load.joint is not None else contextlib.nullcontext()
 
 
-def begins(original: Function) -> Function:
-    """Wrap a function with which stock begins to construct a model."""
-
-    @functools.wraps(original)
-    def begin(*arguments: Any, **keywords: Any) -> Any:
-        _begin()
-        return original(*arguments, **keywords)
-
-    return begin
+def begins(stock: Function, *arguments: Any, **keywords: Any) -> Any:
+    """Stand for a function with which stock begins to construct a model."""
+    _begin()
+    return stock(*arguments, **keywords)
 
 
 # -- what was built and is not to be built again ----------------------------------------------------------------------
@@ -242,21 +238,9 @@ class Built:
     settings: dict[str, Any]
     model: Any
 
-
-_handed_over: ContextVar[Built | None] = ContextVar("warpload_built_model", default=None)
-
-
-@contextlib.contextmanager
-def handed_over(built: Built | None) -> Iterator[None]:
-    """Let stock find a model built where it would build it, once, inside the block.
-
-    Building it again would draw, warn and count again.
-    """
-    token = _handed_over.set(built)
-    try:
-        yield
-    finally:
-        _handed_over.reset(token)
+    def is_for(self, cls: Any, config: Any, settings: dict[str, Any]) -> bool:
+        """Tell whether it is what these would be built to."""
+        return (self.cls, self.config, self.settings) == (cls, config, settings)
 
 
 def can_be_handed_over(cls: Any) -> bool:
@@ -267,19 +251,20 @@ def can_be_handed_over(cls: Any) -> bool:
     return own is not None and own in (ConfigMixin.from_config.__func__, LegacyConfigMixin.from_config.__func__)
 
 
-def from_config(original: Function) -> Function:
-    """Wrap ``diffusers.ConfigMixin.from_config``."""
+def from_config(stock: Function, cls: Any, config: Any = None, *arguments: Any, **keywords: Any) -> Any:
+    """Stand for ``diffusers.ConfigMixin.from_config``: stock goes on with a model that is built already.
 
-    @functools.wraps(original)
-    def build(cls: Any, config: Any = None, *arguments: Any, **keywords: Any) -> Any:
-        if not hooks.active():
-            return original(cls, config, *arguments, **keywords)
-        built = _handed_over.get()
-        wanted = (cls, config, keywords)
-        if built is not None and not any(arguments) and (built.cls, built.config, built.settings) == wanted:
-            _handed_over.set(None)
-            return built.model
-        with _in_our_load():
-            return original(cls, config, *arguments, **keywords)
-
-    return build
+    Building it again would draw, warn and count again.
+    """
+    load = context.current()
+    built = None if load is None else load.built
+    if (
+        built is not None
+        and not any(arguments)
+        and (built.cls, built.config, built.settings) == (cls, config, keywords)
+    ):
+        assert load is not None
+        load.built = None
+        return built.model
+    with _in_our_load():
+        return stock(cls, config, *arguments, **keywords)

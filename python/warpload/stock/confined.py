@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import forked
+from .. import forked
 
 # Takes the function below, then the arguments of the call.
 Act = Callable[..., Any]

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InvalidArgumentError
 
 
-class Placement:
+class ComponentDevices:
     """A device map that only we understand.
 
     Attributes:
@@ -44,7 +44,7 @@ class Placement:
         return {name: {"": _device(device)} for name, device in chosen.items() if device is not None}
 
 
-def placement_of(device_map: Any) -> Placement | None:
+def component_devices(device_map: Any) -> ComponentDevices | None:
     """Return what only we understand of a ``device_map``, or None where stock understands it.
 
     Raises:
@@ -52,7 +52,7 @@ def placement_of(device_map: Any) -> Placement | None:
     """
     if device_map is None or (isinstance(device_map, str) and not _has_index(device_map)):
         return None
-    return Placement(device_map)
+    return ComponentDevices(device_map)
 
 
 def _has_index(name: str) -> bool:

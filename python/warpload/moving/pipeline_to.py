@@ -6,63 +6,22 @@ have one; all others get stock's.
 
 from __future__ import annotations
 
-import functools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from .. import devices, forked, transfer
-
-_lock = forked.Lock()
-_ours: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
-_alive = 0
-_original: Callable[..., Any] | None = None
+from .. import devices
+from ..models.loaded import is_ours
+from ..stock import seams
+from . import modules
 
 
-def mark(loaded: Any) -> None:
-    """Say that the core loaded a model, or the models of a pipeline."""
-    models = [loaded] if isinstance(loaded, torch.nn.Module) else getattr(loaded, "components", {}).values()
-    for model in models:
-        if isinstance(model, torch.nn.Module) and model not in _ours:
-            _ours.add(model)
-            _replace()
-            weakref.finalize(model, _restore).atexit = False
-
-
-def _replace() -> None:
-    global _alive, _original
-    from diffusers import DiffusionPipeline
-
-    with _lock:
-        _alive += 1
-        if _original is None:
-            DiffusionPipeline.to = _wrapped(before := DiffusionPipeline.to)
-            _original = before
-
-
-def _restore() -> None:
-    global _alive, _original
-    from diffusers import DiffusionPipeline
-
-    with _lock:
-        _alive -= 1
-        if _alive == 0 and _original is not None:
-            if getattr(DiffusionPipeline.to, "__warpload_original__", None) is _original:  # else someone replaced ours
-                DiffusionPipeline.to = _original
-            _original = None
-
-
-def _wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def to(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if any(model in _ours for model in _models(self)):
-            _move_ahead(self, args, kwargs)
-        return original(self, *args, **kwargs)
-
-    to.__warpload_original__ = original  # type: ignore[attr-defined]
-    return to
+def to(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand for ``diffusers.DiffusionPipeline.to``."""
+    if any(map(is_ours, _models(self))):
+        _move_ahead(self, args, kwargs)
+    return stock(self, *args, **kwargs)
 
 
 def move(pipeline: Any, device: Any, dtype: torch.dtype | None) -> Any:
@@ -83,11 +42,16 @@ def _move_ahead(pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     wanted = [value for value in given if value is not None and not isinstance(value, torch.dtype)]
     if len(args) > 2 or len(wanted) != 1 or len(dtypes) > 1:
         return  # stock knows what to say
-    place = devices.arena_device(wanted[0])
+    device = devices.arena_device(wanted[0])
     models = _models(pipeline)
-    if place is None or pipeline._is_pipeline_device_mapped() or any(map(_is_special, models)):
+    if device is None or _is_device_mapped(pipeline) or any(map(_is_special, models)):
         return
-    transfer.move(models, place, dtypes[0] if dtypes else None)
+    modules.move(models, device, dtypes[0] if dtypes else None)
+
+
+def _is_device_mapped(pipeline: Any) -> bool:
+    """Tell whether stock has spread the pipeline over devices; without the seam that tells, all are taken for it."""
+    return not seams.is_whole("moving") or bool(pipeline._is_pipeline_device_mapped())
 
 
 def _is_special(model: torch.nn.Module) -> bool:

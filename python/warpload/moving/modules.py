@@ -12,47 +12,12 @@ from typing import Any
 
 import torch
 
-from . import _core, devices, engine, modes
-from .dtypes import FLOATING_POINT, as_dtype, code_of
-from .errors import InvalidArgumentError
+from .. import _core, engine
+from ..dtypes import FLOATING_POINT, code_of
+from ..stock import torch_modes
 
 # A dictionary of parameters or buffers, the name in it, the tensor, and whether it is one of parameters.
-_Place = tuple[dict[str, Any], str, torch.Tensor, bool]
-
-
-def to_device(module: Any, device: str | int | torch.device, dtype: torch.dtype | str | None = None) -> Any:
-    """Bring a module, or a pipeline of diffusers, to a device, in place, as ``module.to(device, dtype)`` does.
-
-    Every tensor that lies in the CPU's memory goes through the core, cast on its way where ``dtype`` says so. Tensors
-    that share memory share it afterwards. What the core does not move (sparse tensors, tensor subclasses, devices other
-    than CUDA's) is moved by torch.
-
-    Args:
-        module: a ``torch.nn.Module``, or a pipeline.
-        device: where to.
-        dtype: the dtype of all floating-point parameters and buffers, as ``torch.float16``, ``"float16"`` or ``"F16"``;
-            None keeps each one's own. As for ``module.to`` it is a floating-point or complex one.
-
-    Returns:
-        The module.
-
-    Raises:
-        OutOfMemoryError: it does not fit (a ``torch.OutOfMemoryError`` on a GPU); the module is as it was.
-        DeviceError: the driver reported an error, or there is no such GPU; the module is as it was.
-        InvalidArgumentError: the first argument is neither a module nor a pipeline, or there is no such dtype.
-        TypeError: the dtype is one of integers; the module is as it was.
-    """
-    wanted = as_dtype(dtype)
-    devices.require(device)
-    if isinstance(module, torch.nn.Module):
-        if (place := devices.arena_device(device)) is not None:
-            move([module], place, wanted)
-        return module.to(device, wanted)
-    if not hasattr(module, "components"):
-        raise InvalidArgumentError(f"{type(module).__name__} is neither a module nor a pipeline")
-    from .pipelines import moving
-
-    return moving.move(module, device, wanted)
+_Seat = tuple[dict[str, Any], str, torch.Tensor, bool]
 
 
 @dataclass
@@ -61,13 +26,13 @@ class _Memory:
 
     begin: int  # bytes from the storage's begin
     end: int
-    places: list[_Place]
+    seats: list[_Seat]
 
     @property
     def alike(self) -> bool:
-        """Whether it is one tensor, perhaps in several places, that fills the stretch in order."""
-        first = self.places[0][2]
-        return first.is_contiguous() and all(_layout(place[2]) == _layout(first) for place in self.places)
+        """Whether it is one tensor, perhaps in several seats, that fills the stretch in order."""
+        first = self.seats[0][2]
+        return first.is_contiguous() and all(_layout(seat[2]) == _layout(first) for seat in self.seats)
 
 
 def _begin(tensor: torch.Tensor) -> int:
@@ -79,12 +44,12 @@ def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
-def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.dtype | None = None) -> None:
+def move(modules: Sequence[torch.nn.Module], device: torch.device, dtype: torch.dtype | None = None) -> None:
     """Move what the core can move of the modules, a segment each; the rest stays where it is.
 
     Args:
         modules: such as the components of a pipeline; memory that two share goes with the first.
-        place: from ``devices.arena_device``.
+        device: from ``devices.arena_device``.
         dtype: of floating-point tensors; those that the core cannot cast to it stay.
     """
     if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
@@ -92,32 +57,32 @@ def move(modules: Sequence[torch.nn.Module], place: torch.device, dtype: torch.d
     future = torch.__future__
     if future.get_overwrite_module_params_on_conversion() or future.get_swap_module_params_on_conversion():
         return  # torch is to make new parameters
-    if modes.interposed() is not None:
+    if torch_modes.interposed() is not None:
         return  # whoever sees torch's operations is to see these
     segments = [[memory for memory in memories if _can_go(memory, dtype)] for memories in _memories(modules)]
     if not any(segments):
         return
-    requests = [_request(memories, place, dtype) for memories in segments]
-    # All have arrived before the first is bound: a failure leaves the modules as they were.
-    for memories, tensors in zip(segments, engine.load(requests, [place] * len(requests)), strict=True):
+    requests = [_request(memories, device, dtype) for memories in segments]
+    # All have arrived before the first is placed: a failure leaves the modules as they were.
+    for memories, tensors in zip(segments, engine.load(requests, [device] * len(requests)), strict=True):
         for memory, tensor in zip(memories, tensors.values(), strict=True):
-            _bind(memory, tensor)
+            _place(memory, tensor)
 
 
 def _memories(modules: Sequence[torch.nn.Module]) -> list[list[_Memory]]:
     """Find the stretches of memory that the modules' tensors lie in, those that overlap as one; a list a module."""
-    by_storage: dict[int, tuple[int, list[_Place]]] = {}
-    for number, place in _places(modules):
-        if _is_movable(place[2]):
-            by_storage.setdefault(place[2].untyped_storage().data_ptr(), (number, []))[1].append(place)
+    by_storage: dict[int, tuple[int, list[_Seat]]] = {}
+    for number, seat in _seats(modules):
+        if _is_movable(seat[2]):
+            by_storage.setdefault(seat[2].untyped_storage().data_ptr(), (number, []))[1].append(seat)
     memories: list[list[_Memory]] = [[] for _ in modules]
-    for number, places in by_storage.values():
-        memories[number] += _stretches(places)
+    for number, seats in by_storage.values():
+        memories[number] += _stretches(seats)
     return memories
 
 
-def _places(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[int, _Place]]:
-    """Yield every place of a parameter or buffer; a parameter that is in several places once, as it is one object."""
+def _seats(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[int, _Seat]]:
+    """Yield every seat of a parameter or buffer; a parameter that has several once, as it is one object."""
     parameters: set[int] = set()
     for number, module in enumerate(modules):
         for each in module.modules():
@@ -143,26 +108,26 @@ def _is_movable(tensor: torch.Tensor) -> bool:
     )
 
 
-def _stretches(places: list[_Place]) -> list[_Memory]:
+def _stretches(seats: list[_Seat]) -> list[_Memory]:
     memories: list[_Memory] = []
-    for place in sorted(places, key=lambda place: _begin(place[2])):
-        begin = _begin(place[2])
-        end = begin + place[2].nbytes
+    for seat in sorted(seats, key=lambda seat: _begin(seat[2])):
+        begin = _begin(seat[2])
+        end = begin + seat[2].nbytes
         if memories and begin < memories[-1].end:
             memories[-1].end = max(end, memories[-1].end)
-            memories[-1].places.append(place)
+            memories[-1].seats.append(seat)
         else:
-            memories.append(_Memory(begin, end, [place]))
+            memories.append(_Memory(begin, end, [seat]))
     return memories
 
 
 def _can_go(memory: _Memory, dtype: torch.dtype | None) -> bool:
     if memory.alike:
-        own = code_of(memory.places[0][2].dtype)
+        own = code_of(memory.seats[0][2].dtype)
         wanted = _cast(own, dtype)
         return wanted is None or _core.is_cast_supported(str(own), wanted)
     # As bytes: each tensor has to be aligned in them, and none can be cast.
-    tensors = [place[2] for place in memory.places]
+    tensors = [seat[2] for seat in memory.seats]
     aligned = all((_begin(tensor) - memory.begin) % tensor.itemsize == 0 for tensor in tensors)
     return aligned and all(_cast(code_of(tensor.dtype), dtype) is None for tensor in tensors)
 
@@ -175,11 +140,11 @@ def _cast(own: str | None, dtype: torch.dtype | None) -> str | None:
     return None if code == own else str(code)
 
 
-def _request(memories: list[_Memory], place: torch.device, dtype: torch.dtype | None) -> _core.SegmentRequest:
+def _request(memories: list[_Memory], device: torch.device, dtype: torch.dtype | None) -> _core.SegmentRequest:
     described = []
     casts = {}
     for number, memory in enumerate(memories):
-        first = memory.places[0][2]
+        first = memory.seats[0][2]
         address = first.untyped_storage().data_ptr() + memory.begin
         name, nbytes = str(number), memory.end - memory.begin
         if memory.alike:
@@ -192,13 +157,13 @@ def _request(memories: list[_Memory], place: torch.device, dtype: torch.dtype | 
                 casts[name] = wanted
         else:
             described.append((name, "U8", [nbytes], address, nbytes))
-    owner = [place[2].detach() for memory in memories for place in memory.places]
-    return engine.request(_core.Checkpoint.from_memory(described, owner), place, tensor_dtypes=casts)
+    owner = [seat[2].detach() for memory in memories for seat in memory.seats]
+    return engine.request(_core.Checkpoint.from_memory(described, owner), device, tensor_dtypes=casts)
 
 
-def _bind(memory: _Memory, arrived: torch.Tensor) -> None:
-    alike = memory.alike  # asked once: binding the first place changes what it looks at
-    for store, name, tensor, is_parameter in memory.places:
+def _place(memory: _Memory, arrived: torch.Tensor) -> None:
+    alike = memory.alike  # asked once: placing the first changes what it looks at
+    for store, name, tensor, is_parameter in memory.seats:
         value = arrived
         if not alike:
             offset = (_begin(tensor) - memory.begin) // tensor.itemsize

@@ -8,18 +8,18 @@ import os
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
-from . import _core, devices, engine, errors, modes
+from . import _core, devices, engine, errors
+from .context import began
 from .dtypes import FLOATING_POINT, as_dtype, code_of
-from .open_file import TensorSlice, TorchFile, check_backend, safe_open
+from .open_file import check_backend
 from .options import LoadOptions
-from .report import LoadReport, recorded
+from .report import LoadReport
+from .stock import torch_modes
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("warpload")
-
-__all__ = ["TensorSlice", "TorchFile", "load_file", "safe_open"]
 
 
 def load_file(
@@ -70,11 +70,12 @@ def load_file(
     with (
         errors.caught_as_from("safetensors"),
         options or contextlib.nullcontext(),
-        recorded(LoadReport(name, kind="file")) as report,
-        report.stage("load"),
+        began(LoadReport(name, kind="file")) as load,
+        load.report.stage("load"),
     ):
+        report = load.report
         copies = check_backend(backend) == "pread" or disable_mmap
-        if isinstance(filename, str | os.PathLike) and (mode := modes.interposed()) is not None:
+        if isinstance(filename, str | os.PathLike) and (mode := torch_modes.interposed()) is not None:
             report.components[os.path.basename(name)] = f"stock: torch's operations are seen by {mode}"
             return _load_by_safetensors(filename, device, as_dtype(dtype), mode)
         checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch

@@ -1,18 +1,18 @@
-"""The models of one call: one plan, one arena, one report."""
+"""Models whose bytes are loaded together: one plan, one arena."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import collector, engine, forked
+from .. import collector, context, engine
+from ..context import LoadContext
 from ..errors import WarploadError
-from ..report import LoadReport, recorded
+from ..report import LoadReport
 from .weights import ModelWeights
 
 if TYPE_CHECKING:
@@ -27,22 +27,27 @@ class WantedModel:
         label: what the report calls it.
         path: its weight file or index.
         code: the dtype that its floating-point tensors will probably have; None keeps each tensor's own.
-        place: the device whose arena they go to, or None for the host's memory.
-        wide: parts of names whose tensors will be in float32 all the same.
+        device: the device whose arena they go to, or None for the host's memory.
+        kept: parts of names whose tensors will be in float32 all the same.
     """
 
     label: str
     path: Path
     code: str | None
-    place: torch.device | None = None
-    wide: tuple[str, ...] = ()
+    device: torch.device | None = None
+    kept: frozenset[str] = frozenset()
 
 
-class LoadBatch:
+class JointLoad:
     """Loads that begin together and end together.
 
     The bytes of the models given to ``begin`` move at once, in that order, into one arena. Any other model that turns
     up later gets a load of its own. ``close`` cancels and drains what nobody claimed.
+
+    Attributes:
+        report: what is told of the models.
+        zero_copy: whether tensors that need no cast may be views of their file.
+        device_maps: label -> the device map of that model, where the pipeline's has parts for its models.
     """
 
     def __init__(self, report: LoadReport, *, zero_copy: bool = True) -> None:
@@ -66,20 +71,20 @@ class LoadBatch:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                opened[model.label] = ModelWeights.open(model.path, model.place)
+                opened[model.label] = ModelWeights.open(model.path, model.device)
             except WarploadError:
                 return
-        self._start([(opened[model.label], model.code, model.wide) for model in wanted])
+        self._start([(opened[model.label], model.code, model.kept) for model in wanted])
         self._weights = opened
 
-    def claim(self, label: str, path: Path, code: str | None, place: torch.device | None = None) -> ModelWeights:
+    def claim(self, label: str, path: Path, code: str | None, device: torch.device | None = None) -> ModelWeights:
         """Return a model's weights, from the common load or from one that starts now.
 
         Args:
             label: as given to ``begin``.
             path: the file or index that its class takes.
             code: the dtype of its floating-point tensors, if the load has to start now.
-            place: the device that the tensors have to be on, or None for the host's memory.
+            device: the device that the tensors have to be on, or None for the host's memory.
 
         Raises:
             FormatError: a header or the index breaks the format's rules.
@@ -88,11 +93,11 @@ class LoadBatch:
             DeviceError: a device reported an error.
         """
         weights = self._weights.pop(label, None)
-        if weights is None or weights.path != path or weights.place != place:
+        if weights is None or weights.path != path or weights.device != device:
             if weights is not None:
-                weights.abandon()
-            weights = ModelWeights.open(path, place)
-            self._start([(weights, code, ())])
+                weights.release()
+            weights = ModelWeights.open(path, device)
+            self._start([(weights, code, frozenset())])
         self._under_way.append(weights)
         return weights
 
@@ -100,52 +105,49 @@ class LoadBatch:
         """Wait until the bytes of all claimed models have arrived; raises the first worker's error."""
         for weights in self._under_way:
             weights.wait_arrival()
-            weights.release()
+            weights.hand_over()
         self._under_way.clear()
 
-    def forget(self, weights: ModelWeights) -> None:
-        """Drop the weights of a model that the core does not put together after all."""
+    def refuse(self, weights: ModelWeights) -> None:
+        """Release the weights of a model that the core does not put together after all."""
         self._under_way.remove(weights)
-        weights.abandon()
+        weights.release()
 
     def close(self) -> None:
-        """Drop everything: what is still under way is cancelled and drained."""
+        """Release everything: what is still under way is cancelled and drained."""
         for weights in (*self._weights.values(), *self._under_way):
-            weights.release()  # the last to go cancels the load
+            weights.hand_over()  # the last to go cancels the load
         self._weights.clear()
         self._under_way.clear()
 
-    def _start(self, models: list[tuple[ModelWeights, str | None, tuple[str, ...]]]) -> None:
+    def _start(self, models: list[tuple[ModelWeights, str | None, frozenset[str]]]) -> None:
         if not models:
             return
-        requests = [weights.plan(code, self.zero_copy, wide) for weights, code, wide in models]
-        handle = engine.start(requests, [weights.place for weights, *_ in models])
+        requests = [weights.plan(code, self.zero_copy, kept) for weights, code, kept in models]
+        handle = engine.start(requests, [weights.device for weights, *_ in models])
         for segment, (weights, *_) in enumerate(models):
             weights.attach(handle, segment)
         self.report.threads = engine.worker_count()
 
 
-# The batch that models loaded on this thread belong to; None where each is loaded by itself.
-current: ContextVar[LoadBatch | None] = ContextVar("warpload_batch", default=None)
-
-
-@forked.anew_in_child
-def _leave_the_batch() -> None:
-    # What a child loads is its own affair: nobody there waits for a batch that its parent began.
-    current.set(None)
-
-
 @contextlib.contextmanager
-def batch_of_its_own(source: str, kind: str = "model", *, zero_copy: bool = True) -> Iterator[LoadBatch]:
-    """Make a batch, with its report, of what is loaded inside the block; at its end all bytes have arrived."""
+def loading_alone(
+    source: str, kind: str = "model", *, zero_copy: bool = True, **settings: Any
+) -> Iterator[LoadContext]:
+    """Let the block be a load with a report and a joint load of its own; at its end all bytes have arrived.
+
+    Args:
+        source: what is loaded, for the report.
+        kind: see ``LoadReport.kind``.
+        zero_copy: see ``JointLoad.zero_copy``.
+        settings: further attributes of the context.
+    """
     report = LoadReport(source, kind=kind)
-    batch = LoadBatch(report, zero_copy=zero_copy)
-    token = current.set(batch)
+    joint = JointLoad(report, zero_copy=zero_copy)
     try:
-        with recorded(report), collector.suspended(), report.stage("load"):
-            yield batch
+        with context.began(report, joint=joint, **settings) as load, collector.suspended(), report.stage("load"):
+            yield load
             with report.stage("wait"):
-                batch.wait()
+                joint.wait()
     finally:
-        current.reset(token)
-        batch.close()
+        joint.close()

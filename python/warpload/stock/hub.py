@@ -20,11 +20,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import WarploadError
-from .models import files
+from ..errors import WarploadError
+from . import model_files, seams
+from .refusal import NotNativeError
 
+# Why a model is left to stock, which asks the Hub.
+NOT_CACHED = "not in the cache yet"
 # Of huggingface_hub's listings; of another format we know nothing.
 _LISTING_FORMAT = 1
+_CONSTANTS = "huggingface_hub.constants"
 
 
 class Snapshot:
@@ -41,7 +45,7 @@ class Snapshot:
     @functools.cached_property
     def listing(self) -> dict[str, int] | None:
         """The repository's files at this commit with their sizes, or None where the cache does not know them all."""
-        kept = files.read_json(self._repository / "trees" / f"{self._commit}.json") or {}
+        kept = model_files.read_json(self._repository / "trees" / f"{self._commit}.json") or {}
         listed = kept.get("files")
         if kept.get("format_version") != _LISTING_FORMAT or not isinstance(listed, dict):
             return None
@@ -74,9 +78,16 @@ class Snapshot:
 
 def is_offline() -> bool:
     """Tell whether the Hub is not to be asked at all (``HF_HUB_OFFLINE``)."""
-    from huggingface_hub import constants
+    return _knows_the_cache() and bool(seams.read(_CONSTANTS, "is_offline_mode")())
 
-    return bool(constants.is_offline_mode())
+
+def _knows_the_cache() -> bool:
+    """Tell whether this huggingface_hub keeps its cache as we know it."""
+    try:
+        seams.read(_CONSTANTS, "HF_HUB_CACHE")
+    except NotNativeError:
+        return False
+    return seams.is_whole("cache")
 
 
 def is_repository(source: Any) -> bool:
@@ -94,14 +105,11 @@ def cached_snapshot(source: Any, options: Mapping[str, Any]) -> Snapshot | None:
         options: its keyword arguments; ``revision``, ``cache_dir``, ``force_download`` and a ``local_files_only=False``
             that asks for the Hub count.
     """
-    if not is_repository(source) or options.get("force_download") or options.get("local_files_only") is False:
+    if options.get("force_download") or options.get("local_files_only") is False:
         return None
-    cache = options.get("cache_dir")
-    if cache is None:
-        from huggingface_hub import constants
-
-        cache = constants.HF_HUB_CACHE
-    root = Path(cache).expanduser() / f"models--{source.replace('/', '--')}"
+    root = cached_repository(source, options)
+    if root is None:
+        return None
     commit = str(options.get("revision") or "main")
     with contextlib.suppress(OSError, ValueError):  # a commit's hash names the snapshot itself
         commit = (root / "refs" / commit).read_text(encoding="utf-8").strip()
@@ -111,37 +119,24 @@ def cached_snapshot(source: Any, options: Mapping[str, Any]) -> Snapshot | None:
     return snapshot if snapshot.folder.is_dir() else None
 
 
+def cached_repository(source: Any, options: Mapping[str, Any]) -> Path | None:
+    """Return where the cache keeps, or would keep, a repository; None where the source is none.
+
+    Args:
+        source: as given to ``from_pretrained``.
+        options: its keyword arguments, of which ``cache_dir`` counts.
+    """
+    if not is_repository(source) or not _knows_the_cache():
+        return None
+    cache = options.get("cache_dir")
+    if cache is None:
+        cache = seams.read(_CONSTANTS, "HF_HUB_CACHE")
+    return Path(cache).expanduser() / f"models--{source.replace('/', '--')}"
+
+
 def inside(subfolder: str | None, name: str) -> str:
     """Return a file's name as the listing has it."""
     return f"{subfolder.strip('/')}/{name}" if subfolder else name
-
-
-def has_model(snapshot: Snapshot, subfolder: str | None, variant: str | None) -> bool:
-    """Tell whether a model is complete: its configuration, and all shards of the weights that stock would take."""
-    if not snapshot.has(inside(subfolder, "config.json")):
-        return False
-    for name in files.weight_names(variant):  # one that the cache lacks may be the one to take
-        if name in _listed(snapshot, subfolder) and not snapshot.has(inside(subfolder, name)):
-            return False
-    folder = snapshot.folder / (subfolder or "")
-    for find in (files.find_diffusers_weights, files.find_transformers_weights):
-        path = find(folder, variant)
-        if path is not None:
-            return has_weights(snapshot, path)
-    return False
-
-
-def has_weights(snapshot: Snapshot, path: Path) -> bool:
-    """Tell whether a weight file of the snapshot's, or an index with every shard that it names, is complete."""
-    shards = files.shards_of(path)
-    return bool(shards) and all(
-        snapshot.has(os.path.relpath(shard, snapshot.folder).replace(os.sep, "/")) for shard in {path, *shards}
-    )
-
-
-def _listed(snapshot: Snapshot, subfolder: str | None) -> set[str]:
-    prefix = inside(subfolder, "")
-    return {name.removeprefix(prefix) for name in snapshot.listing or () if name.startswith(prefix)}
 
 
 def from_cache_first(load: Callable[..., Any], complete: bool, options: Mapping[str, Any]) -> Any:

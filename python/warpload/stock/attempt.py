@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import forked
-from ..confined import Confined
-from .native import NotNativeError
+from .confined import Confined
+from .refusal import NotNativeError
 
 _showwarning = Confined(lambda: warnings, "showwarning")
 # transformers adds these to every logger, and keeps in a cache what it has said once.

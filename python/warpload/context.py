@@ -1,0 +1,151 @@
+"""What one load carries with it: its report, its weights, its devices, what stock finds of it, where its files lie.
+
+One context a load, found on the thread that loads; a load inside another one (a model of a pipeline, a connected
+pipeline, the files of an adapter) has a context of its own that knows the outer one. One rule for threads that stock
+starts, which have none: what they read belongs to the load among whose files it is.
+
+    thread that loads     pipeline [ model [ ] model [ stock places it [ ] ] ]      current(): the innermost
+                                                        |
+    stock's own threads                                 safetensors.torch.load_file(path)    serving(path)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import forked
+from .report import LoadReport, remember
+from .stock import seams
+
+if TYPE_CHECKING:
+    from .models.joint_load import JointLoad
+    from .pipelines.pipeline_load import PipelineLoad
+    from .stock.construction import Built, Turn
+
+
+@dataclass
+class Reading:
+    """What stock's code had read during one load.
+
+    Attributes:
+        sizes: bytes of tensor data in each file that the core read.
+        readers: who read each file, by its name, in the words of ``LoadReport.components``.
+        oddities: what is odd about the files, a sentence each.
+    """
+
+    sizes: list[int] = field(default_factory=list)
+    readers: dict[str, str] = field(default_factory=dict)
+    oddities: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class LoadContext:
+    """One load under way.
+
+    Attributes:
+        report: what is told of it.
+        joint: the models whose bytes are loaded together with it, or None where it loads none.
+        pipeline: the pipeline that it is a part of, or None.
+        folders: where its files lie, as far as is known: absolute paths of folders, or of files.
+        unread: why the core reads no files for stock here, or the empty string if it does.
+        reading: what stock had read.
+        built: a model that stock finds built where it would build it, once.
+        turn: stock's turn to construct a model, which it takes where it begins to.
+        spares_warmup: whether memory that transformers would take for the tensors is not taken.
+        outer: the load that this is a part of, or None.
+    """
+
+    report: LoadReport
+    joint: JointLoad | None = None
+    pipeline: PipelineLoad | None = None
+    folders: list[str] = field(default_factory=list)
+    unread: str = ""
+    reading: Reading = field(default_factory=Reading)
+    built: Built | None = None
+    turn: Turn | None = None
+    spares_warmup: bool = False
+    outer: LoadContext | None = None
+
+
+# What loads on this thread: the innermost load.
+_current: ContextVar[LoadContext | None] = ContextVar("warpload_load", default=None)
+# All of the process, in the order in which they began. Lists change by one operation at a time: no lock is left held.
+_open: list[LoadContext] = []
+
+
+@forked.anew_in_child
+def _forget_loads() -> None:
+    # What a child loads is its own affair: nobody there waits for what its parent began.
+    _current.set(None)
+    _open.clear()
+
+
+def current() -> LoadContext | None:
+    """Return the innermost load under way on this thread, or None."""
+    return _current.get()
+
+
+def serving(file: str) -> LoadContext | None:
+    """Return the load that a file is read for, or None where that is none of ours."""
+    if (mine := _current.get()) is not None:
+        return mine
+    path = os.path.abspath(file)
+    for load in reversed(_open[:]):
+        if any(path == each or path.startswith(each + os.sep) for each in load.folders):
+            return load
+    return None
+
+
+@contextlib.contextmanager
+def entered(load: LoadContext) -> Iterator[LoadContext]:
+    """Make a load the innermost one of this thread inside the block."""
+    token = _current.set(load)
+    _open.append(load)
+    try:
+        yield load
+    finally:
+        _current.reset(token)
+        with contextlib.suppress(ValueError):  # in a child it is gone
+            _open.remove(load)
+
+
+@contextlib.contextmanager
+def began(report: LoadReport, name: str = "", **settings: Any) -> Iterator[LoadContext]:
+    """Let the block be a load with a report of its own: remembered, or a part of the load under way on this thread.
+
+    Args:
+        report: of the load that begins.
+        name: what the outer load's report calls it; see ``LoadReport.include``.
+        settings: further attributes of the context.
+    """
+    outer = _current.get()
+    if outer is None:
+        remember(report)
+    try:
+        with entered(LoadContext(report, outer=outer, **settings)) as load:
+            yield load
+    except BaseException as error:
+        report.error = str(error) or type(error).__name__
+        raise
+    finally:
+        report.turned_off = seams.turned_off()
+        if outer is not None:
+            outer.report.include(report, name)
+
+
+@contextlib.contextmanager
+def part(load: LoadContext, **settings: Any) -> Iterator[LoadContext]:
+    """Let the block be a part of a load that is told of in its report: with its weights, and with a reading of its own.
+
+    Args:
+        load: the load.
+        settings: what differs.
+    """
+    given = {"joint": load.joint, "pipeline": load.pipeline, **settings}
+    with entered(LoadContext(load.report, outer=load, **given)) as inner:
+        yield inner

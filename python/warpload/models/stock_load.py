@@ -1,0 +1,90 @@
+"""Stock loads one model; the core reads its files where it can, and the report says who did what, and why."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from .. import context
+from ..context import LoadContext
+from ..errors import WarploadError
+from ..report import LoadReport
+from ..stock import hub
+from ..stock.call import Call
+from ..stock.refusal import NotNativeError
+from . import odd_files
+from .native_load import find_folder
+
+logger = logging.getLogger("warpload")
+
+
+def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, oddities: list[str] | None) -> Any:
+    """Let stock put a model together, and tell of it.
+
+    Args:
+        call: the call of ``from_pretrained``.
+        load: the load that the model is a part of.
+        refusal: why the core does not put it together.
+        oddities: what is odd about its files, as far as the core has looked.
+    """
+    unread = "" if refusal.readable else str(refusal)
+    with context.part(load, unread=unread, built=refusal.built, folders=_folders(call)) as own:
+        model = _ask_stock(call, refusal.fault)
+    reading, report = own.reading, load.report
+    if oddities is None:
+        oddities = _look(call) if reading.sizes else []
+    odd = [*oddities, *reading.oddities]
+    if reading.sizes and call.label not in report.components:
+        report.components[call.label] = "native"
+        report.bytes += sum(reading.sizes)
+        tell_of_placing(report, call.label, refusal, odd)
+    elif not reading.sizes:
+        report.components[call.label] = f"stock: {refusal}"
+        said = _joined(str(refusal), odd)
+        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, said)
+    return model
+
+
+def _folders(call: Call) -> list[str]:
+    """Return where the files lie that stock will read, as far as is known: threads of its own read them, too."""
+    if call.location and os.path.isdir(call.source):
+        return [os.path.abspath(call.location)]
+    repository = hub.cached_repository(call.source, call.kwargs)
+    return [] if repository is None else [os.path.abspath(repository)]
+
+
+def _ask_stock(call: Call, fault: WarploadError | None) -> Any:
+    """Call stock; where it cannot load what the core refused either, the core's error says why."""
+    import torch
+
+    try:
+        return call.by_stock()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def _look(call: Call) -> list[str]:
+    """Return what is odd about the index of a model that stock has put together by itself."""
+    try:
+        return odd_files.told_of_index(call.weights_file(find_folder(call)))
+    except NotNativeError:
+        return []
+
+
+def tell_of_placing(report: LoadReport, label: str, reason: NotNativeError | str, odd: Sequence[str] = ()) -> None:
+    """Say that stock has placed the tensors of a model that the core has read."""
+    report.placed_by_stock[label] = str(reason)
+    strange = odd or (isinstance(reason, NotNativeError) and reason.unexpected)
+    said = _joined(str(reason), odd)
+    level = logging.WARNING if strange else logging.INFO
+    logger.log(level, "%s of %s is read by the core and placed by stock: %s", label, report.source, said)
+
+
+def _joined(reason: str, odd: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys([reason, *odd]))

@@ -1,0 +1,39 @@
+"""A model's folder: its configuration, and the files that an index names. Needs neither torch nor diffusers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Return a JSON file's dictionary, or None where there is none that can be read as one."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a model's ``config.json``, or an empty dictionary where there is none that can be read."""
+    return read_json(folder / "config.json") or {}
+
+
+def with_variant(name: str, variant: str | None) -> str:
+    """Return a file's name as a variant has it."""
+    if variant is None:
+        return name
+    stem, suffix = name.rsplit(".", 1)
+    return f"{stem}.{variant}.{suffix}"
+
+
+def shards_of(path: Path) -> list[Path]:
+    """Return the files that hold a model's weights: the weight file itself, or the shards that an index names."""
+    if path.suffix != ".json":
+        return [path]
+    shards = (read_json(path) or {}).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        return []
+    return [path.parent / name for name in set(shards.values())]

@@ -1,0 +1,527 @@
+"""The seams: every symbol of the libraries under us that we replace, or read although it is not public. One table.
+
+A seam is checked once, when its module has been imported. Where a symbol is missing, or lacks a parameter that we give
+it, the feature that needs it is turned off and stock does that part: a warning names the symbol and the library's
+version, and every report says so.
+
+    library imported --> check() --> whole: replaced where the table says so; read() returns it
+                                 `-> broken: warned of once; require(feature) raises, is_whole(feature) is false
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from .refusal import NotNativeError
+
+logger = logging.getLogger("warpload")
+
+# Feature -> what becomes of it where one of its seams is missing.
+FEATURES = {
+    "pipelines": "stock puts pipelines together, and each of their models is loaded by itself",
+    "diffusers models": "stock places the tensors of diffusers' models",
+    "transformers models": "stock places the tensors of transformers' models",
+    "files for stock": "stock reads the safetensors files of what it places itself",
+    "moving": "torch moves the tensors in pipeline.to",
+    "cache": "the Hub is asked wherever stock asks it",
+    "single files": "single files are loaded by stock",
+    "adapters": "loads of adapters have no report",
+    "modular pipelines": "the components of a modular pipeline are reported one by one",
+    "construction": "models that other threads construct meanwhile are not protected from each other",
+    "warm-up": "transformers reserves memory that tensors of the arena do not need",
+    "modes": "stock loads everything, as nobody can tell which modes of torch see its operations",
+}
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One symbol.
+
+    Attributes:
+        module: the module that it is looked up in.
+        name: its name there: ``"function"``, ``"Class.method"``, or ``"*.method"`` for each class of the module's own
+            that has the method.
+        feature: what needs it, from ``FEATURES``.
+        why: what it is replaced or read for.
+        parameters: of the function, those that we give it or read from its calls.
+        by: ``"module:function"`` below this package that is called in its place; empty where it is only read.
+        always: whether the replacement is called whoever asks, and not only in loads that are to go through the core;
+            it then decides by what it is given.
+        optional: whether versions of the library without it do without what we do there.
+        held: the holders on which it stays replaced; see ``replacing``.
+    """
+
+    module: str
+    name: str
+    feature: str
+    why: str
+    parameters: tuple[str, ...] = ()
+    by: str = ""
+    always: bool = False
+    optional: bool = False
+    held: str = "loads"
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+    @property
+    def library(self) -> str:
+        """The library that it belongs to."""
+        return self.module.partition(".")[0]
+
+    @property
+    def attribute(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition(".")[2]
+
+    def owners(self, module: ModuleType) -> list[Any]:
+        """Return the module or the classes that have the symbol: nobody, where it is missing."""
+        path, _, attribute = self.name.rpartition(".")
+        found: list[Any] = [module]
+        if path == "*":
+            found = [each for each in vars(module).values() if isinstance(each, type)]
+            found = [each for each in found if each.__module__ == module.__name__]
+        elif path:
+            found = [getattr(module, path, None)]
+        if self.by:  # what a class inherits is replaced in its base
+            return [each for each in found if each is not None and vars(each).get(attribute) is not None]
+        return [each for each in found if each is not None and hasattr(each, attribute)]
+
+
+def _adapter(module: str, *names: str) -> tuple[Seam, ...]:
+    why = "one report for all files of an adapter, whichever methods call each other"
+    return tuple(
+        Seam(
+            f"diffusers.loaders.{module}",
+            f"*.{name}",
+            "adapters",
+            why,
+            by="models.adapters:load_adapter",
+            optional=True,
+        )
+        for name in names
+    )
+
+
+_SINGLE_FILE = "a report of its own, and models that stock converts read by the core"
+_BEGINS = "stock's own builds wait their turn from here on, as what it does next counts for all threads"
+
+SEAMS: tuple[Seam, ...] = (
+    # -- a pipeline ----------------------------------------------------------------------------------------------------
+    Seam(
+        "diffusers.pipelines.pipeline_utils",
+        "DiffusionPipeline.from_pretrained",
+        "pipelines",
+        "the bytes of all components begin at once, and their models find them",
+        parameters=("pretrained_model_name_or_path",),
+        by="pipelines.pipeline_load:from_pretrained",
+    ),
+    Seam(
+        "diffusers.pipelines.pipeline_utils",
+        "DiffusionPipeline.register_modules",
+        "pipelines",
+        "the pipeline's own code must not see weights whose bytes are still under way",
+        by="pipelines.pipeline_load:register_modules",
+    ),
+    Seam(
+        "diffusers.pipelines.pipeline_loading_utils",
+        "_get_pipeline_class",
+        "pipelines",
+        "an optional component that the caller gives is dropped unless the pipeline's own class is called",
+        parameters=("class_obj", "config"),
+    ),
+    Seam(
+        "diffusers.pipelines.pipeline_utils",
+        "DiffusionPipeline._optional_components",
+        "pipelines",
+        "names these components",
+    ),
+    Seam(
+        "diffusers.configuration_utils",
+        "ConfigMixin.load_config",
+        "cache",
+        "a configuration that the cache has costs no question at the Hub; a pipeline's tells where its files are",
+        parameters=("pretrained_model_name_or_path",),
+        by="pipelines.pipeline_load:load_config",
+    ),
+    Seam(
+        "diffusers.pipelines.auto_pipeline",
+        "*.from_pretrained",
+        "cache",
+        "it asks the Hub for the revision before any pipeline is called; where the cache has all, nobody is asked",
+        parameters=("pretrained_model_or_path",),
+        by="pipelines.snapshot:auto_pipeline",
+    ),
+    Seam(
+        "diffusers.models.auto_model",
+        "AutoModel.from_pretrained",
+        "cache",
+        "it asks the Hub for the revision before any model is called; where the cache has all, nobody is asked",
+        parameters=("pretrained_model_or_path",),
+        by="pipelines.snapshot:auto_model",
+    ),
+    Seam(
+        "huggingface_hub.constants",
+        "HF_HUB_CACHE",
+        "cache",
+        "where the cache is",
+    ),
+    Seam(
+        "huggingface_hub.constants",
+        "is_offline_mode",
+        "cache",
+        "whether the Hub may be asked at all",
+    ),
+    # -- models --------------------------------------------------------------------------------------------------------
+    Seam(
+        "diffusers.models.modeling_utils",
+        "ModelMixin.from_pretrained",
+        "diffusers models",
+        "the core loads the model",
+        parameters=("pretrained_model_name_or_path",),
+        by="models.model_load:diffusers_from_pretrained",
+    ),
+    Seam(
+        "diffusers.models.modeling_utils",
+        "ModelMixin._load_pretrained_model",
+        "diffusers models",
+        "a class with its own version is stock's to load",
+    ),
+    Seam(
+        "diffusers.models.modeling_utils",
+        "ModelMixin._fix_state_dict_keys_on_load",
+        "diffusers models",
+        "names the keys of old checkpoints as the class does",
+        parameters=("state_dict",),
+    ),
+    Seam(
+        "diffusers.models.modeling_utils",
+        "ModelMixin._keys_to_ignore_on_load_unexpected",
+        "diffusers models",
+        "which keys of a file a class does without",
+    ),
+    Seam(
+        "diffusers.models.modeling_utils",
+        "ModelMixin._keep_in_fp32_modules",
+        "diffusers models",
+        "which tensors stay in float32",
+    ),
+    Seam(
+        "diffusers.configuration_utils",
+        "ConfigMixin.from_config",
+        "diffusers models",
+        "stock goes on with a model that the core has built already; others are built one at a time",
+        parameters=("config",),
+        by="stock.construction:from_config",
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "PreTrainedModel.from_pretrained",
+        "transformers models",
+        "the core loads the model, and gives this function its tensors",
+        parameters=("pretrained_model_name_or_path", "state_dict", "output_loading_info", "config"),
+        by="models.model_load:transformers_from_pretrained",
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "PreTrainedModel._load_pretrained_model",
+        "transformers models",
+        "a class with its own version is stock's to load",
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "PreTrainedModel._keep_in_fp32_modules",
+        "transformers models",
+        "which tensors stay in float32 where all else is float16",
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "PreTrainedModel._keep_in_fp32_modules_strict",
+        "transformers models",
+        "which tensors stay in float32 in bfloat16, too",
+        optional=True,
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "PreTrainedModel.adjust_generation_fn",
+        "transformers models",
+        "reads the settings for generation, which from_pretrained of a state dict does not",
+        parameters=(
+            *("generation_config", "from_auto_class", "from_pipeline", "pretrained_model_name_or_path", "cache_dir"),
+            *("force_download", "proxies", "local_files_only", "token", "revision", "subfolder", "trust_remote_code"),
+        ),
+        optional=True,
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "caching_allocator_warmup",
+        "warm-up",
+        "the memory that it takes for the tensors would lie beside the arena, which has them already",
+        by="stock.warmup:caching_allocator_warmup",
+        optional=True,
+    ),
+    # -- files for stock -----------------------------------------------------------------------------------------------
+    Seam(
+        "safetensors.torch",
+        "load_file",
+        "files for stock",
+        "the core reads the files of diffusers' models and adapters that stock places",
+        parameters=("filename", "device"),
+        by="models.reader:load_file",
+        always=True,
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "safe_open",
+        "files for stock",
+        "the core reads the files of transformers' models that stock places; looked up in this module",
+        by="models.reader:safe_open",
+        always=True,
+    ),
+    Seam(
+        "diffusers.loaders.ip_adapter",
+        "safe_open",
+        "files for stock",
+        "the core reads IP adapters; looked up in this module",
+        by="models.reader:safe_open",
+        always=True,
+    ),
+    Seam(
+        "diffusers.loaders.single_file",
+        "FromSingleFileMixin.from_single_file",
+        "single files",
+        _SINGLE_FILE,
+        by="models.single_file:from_single_file",
+    ),
+    Seam(
+        "diffusers.loaders.single_file_model",
+        "FromOriginalModelMixin.from_single_file",
+        "single files",
+        _SINGLE_FILE,
+        by="models.single_file:from_single_file",
+    ),
+    *_adapter("ip_adapter", "load_ip_adapter"),
+    *_adapter("lora_pipeline", "load_lora_weights", "lora_state_dict"),
+    *_adapter("peft", "load_lora_adapter"),
+    *_adapter("textual_inversion", "load_textual_inversion"),
+    *_adapter("unet", "load_attn_procs"),
+    Seam(
+        "diffusers.modular_pipelines.modular_pipeline",
+        "ModularPipeline.load_components",
+        "modular pipelines",
+        "one report for all components",
+        by="models.adapters:load_components",
+        optional=True,
+    ),
+    Seam(
+        "diffusers.modular_pipelines.modular_pipeline_utils",
+        "ComponentSpec.load",
+        "modular pipelines",
+        "the report's name of each component",
+        by="models.adapters:load_component",
+        optional=True,
+    ),
+    # -- construction --------------------------------------------------------------------------------------------------
+    Seam(
+        "accelerate.big_modeling",
+        "init_on_device",
+        "construction",
+        "its patch of register_parameter counts on the thread that asked for it, and on no other",
+        parameters=("device", "include_buffers"),
+        by="stock.construction:init_on_device",
+    ),
+    Seam(
+        "diffusers.models.modeling_utils",
+        "no_init_weights",
+        "diffusers models",
+        _BEGINS,
+        by="stock.construction:begins",
+    ),
+    Seam(
+        "diffusers.models.modeling_utils",
+        "ModelMixin._set_default_torch_dtype",
+        "diffusers models",
+        _BEGINS,
+        parameters=("dtype",),
+        by="stock.construction:begins",
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "PreTrainedModel.get_init_context",
+        "construction",
+        _BEGINS,
+        by="stock.construction:begins",
+    ),
+    # -- moving --------------------------------------------------------------------------------------------------------
+    Seam(
+        "diffusers.pipelines.pipeline_utils",
+        "DiffusionPipeline.to",
+        "moving",
+        "tensors of a pipeline that the core loaded go to the device through the core",
+        by="moving.pipeline_to:to",
+        always=True,
+        held="models alive",
+    ),
+    Seam(
+        "diffusers.pipelines.pipeline_utils",
+        "DiffusionPipeline._is_pipeline_device_mapped",
+        "moving",
+        "such a pipeline is not moved",
+    ),
+    # -- torch ---------------------------------------------------------------------------------------------------------
+    Seam(
+        "torch.utils._device",
+        "DeviceContext",
+        "modes",
+        "the default device that a caller has chosen",
+    ),
+    Seam(
+        "torch.utils._python_dispatch",
+        "_get_current_dispatch_mode_stack",
+        "modes",
+        "the modes of this thread that see every operation",
+    ),
+    Seam(
+        "torch.overrides",
+        "_get_current_function_mode_stack",
+        "modes",
+        "the modes of this thread that see every function",
+    ),
+    Seam(
+        "torch._C._functorch",
+        "peek_interpreter_stack",
+        "modes",
+        "whether this thread is inside a functional transform",
+    ),
+)
+
+MODULES = frozenset(seam.module for seam in SEAMS)
+
+_checked: set[Seam] = set()
+_broken: dict[Seam, str] = {}
+
+
+def check(module: ModuleType) -> None:
+    """Check the seams of a module that has been imported; each is checked once, and warned of once."""
+    for seam in SEAMS:
+        if seam.module == module.__name__ and seam not in _checked:
+            _checked.add(seam)
+            if fault := _fault(seam, module):
+                _break(seam, fault)
+
+
+def _fault(seam: Seam, module: ModuleType) -> str:
+    owners = seam.owners(module)
+    if not owners:
+        return "" if seam.optional else "is missing"
+    for owner in owners:
+        missing = set(seam.parameters) - _parameters(getattr(owner, seam.attribute)) if seam.parameters else set()
+        if missing:
+            return f"takes no {', '.join(sorted(missing))}"
+    return ""
+
+
+def _parameters(function: Any) -> set[str]:
+    """Return the names of a function's parameters, and those that it may take out of its ``**kwargs``."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return set(inspect.signature(function).parameters)
+    named = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    taken_out = (
+        {each for each in code.co_consts if isinstance(each, str)} if code.co_flags & inspect.CO_VARKEYWORDS else set()
+    )
+    return named | taken_out
+
+
+def _break(seam: Seam, fault: str) -> None:
+    reason = f"{seam.module}.{seam.name} {fault} in {seam.library} {_version(seam.library)}"
+    _broken[seam] = reason
+    logger.warning("%s: %s (a version of warpload that knows this one would be faster)", reason, FEATURES[seam.feature])
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
+
+
+def is_broken(seam: Seam) -> bool:
+    """Tell whether a seam was checked and is not as we know it."""
+    return seam in _broken
+
+
+def why_off(feature: str) -> str:
+    """Return what is missing for a feature, as far as is known by now, or the empty string."""
+    return next((reason for seam, reason in _broken.items() if seam.feature == feature), "")
+
+
+def is_whole(feature: str) -> bool:
+    """Tell whether nothing that a feature needs is known to be missing."""
+    return not why_off(feature)
+
+
+def require(feature: str) -> None:
+    """Refuse to go on without what a feature needs.
+
+    Raises:
+        NotNativeError: a seam is missing; names it and the library's version.
+    """
+    if reason := why_off(feature):
+        raise NotNativeError(reason)
+
+
+def turned_off() -> dict[str, str]:
+    """Return the features that are turned off, each with the reason."""
+    return {seam.feature: reason for seam, reason in reversed(_broken.items())}
+
+
+def read(module: str, name: str) -> Any:
+    """Return the symbol of a seam as it is now; imports its module.
+
+    Raises:
+        NotNativeError: it is missing; names it and the library's version.
+    """
+    return getattr(_owner(module, name), name.rpartition(".")[2])
+
+
+@functools.cache
+def _owner(module: str, name: str) -> Any:
+    seam = next(seam for seam in SEAMS if (seam.module, seam.name) == (module, name))
+    found = importlib.import_module(module)
+    check(found)
+    if seam in _broken:
+        raise NotNativeError(_broken[seam])
+    (owner,) = seam.owners(found)
+    return owner
+
+
+def replaced_in(module: str) -> list[Seam]:
+    """Return the seams of a module that are replaced."""
+    return [seam for seam in SEAMS if seam.module == module and seam.by]
+
+
+@functools.cache
+def replacement(seam: Seam) -> Callable[..., Any]:
+    """Return our function that is called in a seam's place, with stock's before the arguments of the call."""
+    module, function = seam.by.split(":")
+    package = __package__.rpartition(".")[0]
+    found: Callable[..., Any] = getattr(importlib.import_module(f"{package}.{module}"), function)
+    return found
+
+
+def imported_modules() -> Iterable[ModuleType]:
+    """Return the modules with seams that are imported by now."""
+    for name in MODULES:
+        if (module := sys.modules.get(name)) is not None:
+            yield module
