@@ -13,6 +13,7 @@ from typing import Any
 from .. import context
 from ..context import LoadContext
 from ..report import LoadReport
+from ..stock import seams
 
 logger = logging.getLogger("warpload")
 
@@ -29,7 +30,14 @@ def load_adapter(stock: Function, self: Any, *arguments: Any, **keywords: Any) -
         try:
             return stock(self, *arguments, **keywords)
         finally:
-            _tell(load)
+            _tell(load, _file_names(arguments[0] if arguments else None, keywords))
+
+
+def _file_names(source: Any, keywords: dict[str, Any]) -> list[str]:
+    """Return the names of an adapter's files as far as the call says them."""
+    named = keywords.get("weight_name")
+    given = named if isinstance(named, list | tuple) else [named or source]
+    return [os.path.basename(os.path.normpath(each)) for each in given if isinstance(each, str | os.PathLike)]
 
 
 def _named(source: Any) -> str:
@@ -38,8 +46,10 @@ def _named(source: Any) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "a dictionary of tensors"
 
 
-def _tell(load: LoadContext) -> None:
+def _tell(load: LoadContext, names: list[str]) -> None:
     report = load.report
+    if not load.reading.readers:  # nobody has asked the core, or its seams are missing
+        load.reading.readers = dict.fromkeys(names, f"stock: {seams.why_off('files for stock') or 'no safetensors'}")
     report.bytes += sum(load.reading.sizes)
     for name, who in load.reading.readers.items():
         report.components[name] = who

@@ -59,9 +59,9 @@ def _for_its_load(file: Any, device: Any, read: Callable[[], tuple[Any, int, lis
         read: returns the tensors or the open file, the bytes of tensor data, and what is odd about the file.
     """
     load = context.serving(os.fspath(file)) if isinstance(file, str | os.PathLike) else None
-    if load is None or load.unread or torch_modes.interposed() is not None:
+    if load is None:
         return None
-    reason = _why_not(file, device)
+    reason = load.unread or _why_not(file, device)
     if not reason:
         try:
             what, nbytes, oddities = read()
@@ -78,6 +78,8 @@ def _why_not(file: Any, device: Any) -> str:
     """Say why the core does not read a file for stock's code, or the empty string if it does."""
     if not str(file).endswith(".safetensors"):
         return "no safetensors"
+    if (mode := torch_modes.interposed()) is not None:
+        return f"torch's operations are seen by {mode}"
     return "" if str(device) == "cpu" else f"device {device}"
 
 

@@ -424,23 +424,23 @@ def _fault(seam: Seam, module: ModuleType) -> str:
     if not owners:
         return "" if seam.optional else "is missing"
     for owner in owners:
-        missing = set(seam.parameters) - _parameters(getattr(owner, seam.attribute)) if seam.parameters else set()
-        if missing:
-            return f"takes no {', '.join(sorted(missing))}"
+        if seam.parameters and (missing := _lacks(getattr(owner, seam.attribute), seam.parameters)):
+            return f"takes no {', '.join(missing)}"
     return ""
 
 
-def _parameters(function: Any) -> set[str]:
-    """Return the names of a function's parameters, and those that it may take out of its ``**kwargs``."""
+def _lacks(function: Any, names: Iterable[str]) -> list[str]:
+    """Return those of the names that a function does not take, be it by name or out of its ``**kwargs``."""
     function = inspect.unwrap(getattr(function, "__func__", function))
     code = getattr(function, "__code__", None)
     if code is None:
-        return set(inspect.signature(function).parameters)
-    named = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    taken_out = (
-        {each for each in code.co_consts if isinstance(each, str)} if code.co_flags & inspect.CO_VARKEYWORDS else set()
-    )
-    return named | taken_out
+        return sorted(set(names) - inspect.signature(function).parameters.keys())
+    if code.co_flags & inspect.CO_VARARGS and code.co_flags & inspect.CO_VARKEYWORDS:
+        return []  # it passes on whatever it is given, as other people's wrappers do
+    taken = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        taken |= {each for each in code.co_consts if isinstance(each, str)}
+    return sorted(set(names) - taken)
 
 
 def _break(seam: Seam, fault: str) -> None:
