@@ -14,6 +14,7 @@ import warpload
 from support import checkpoints
 from support.compare import assert_loaded_natively, assert_same_model, assert_same_pipeline
 from support.pipelines import Saved
+from support.said import warnings_of
 
 CLASSES = {
     "unet": ("stable-diffusion", "UNet2DConditionModel"),
@@ -46,7 +47,9 @@ def test_models_equal_stock(name: str, dtype: torch.dtype | None, saved: Saved, 
 
 
 @pytest.mark.parametrize("disable_mmap", [False, True])
-def test_without_mapping_it_equals_stock(disable_mmap: bool, saved: Saved, tmp_path: Path) -> None:
+def test_without_mapping_it_equals_stock(
+    disable_mmap: bool, saved: Saved, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     file = single_file(saved("stable-diffusion"), "vae", tmp_path / "model.safetensors")
     arguments: dict[str, Any] = {"config": str(saved("stable-diffusion")), "subfolder": "vae"}
 
@@ -55,6 +58,10 @@ def test_without_mapping_it_equals_stock(disable_mmap: bool, saved: Saved, tmp_p
 
     assert_same_model(ours, stock)
     del stock
+    report = warpload.last_report()
+    assert report is not None
+    assert report.components == {"AutoencoderKL": "stock: disable_mmap" if disable_mmap else "native"}
+    assert bool(warnings_of(log)) == disable_mmap  # what stock loads is said
     if disable_mmap:
         assert str(file) not in Path("/proc/self/maps").read_text()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import context
 from ..context import LoadContext
+from ..stock import seams
 from . import joint_load
 from .loaded import mark
 
@@ -37,20 +38,29 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     folders = [os.path.abspath(label)] if named and os.path.exists(label) else []
     with joint_load.loading_alone(label, "single file", folders=folders) as load:
         loaded = stock()
-    _tell(load, _models(loaded, kwargs))
+    _tell(load, _models(loaded, kwargs), _why_not(kwargs))
     return mark(loaded)
 
 
-def _tell(load: LoadContext, models: list[str]) -> None:
+def _why_not(kwargs: dict[str, Any]) -> str:
+    """Say why the core was asked for nothing, where it was not."""
+    if reason := seams.why_off("files for stock"):
+        return reason
+    return "disable_mmap" if kwargs.get("disable_mmap") else "no safetensors"
+
+
+def _tell(load: LoadContext, models: list[str], why_not: str) -> None:
     report, reading = load.report, load.reading
     report.bytes += sum(reading.sizes)
     if reading.oddities:
         logger.warning("%s is an odd file: %s", report.source, "; ".join(dict.fromkeys(reading.oddities)))
     for name in models:
         if name not in report.components:
-            report.components[name] = "native" if reading.sizes else "stock: no safetensors"
+            report.components[name] = "native" if reading.sizes else f"stock: {why_not}"
             if reading.sizes:
                 report.placed_by_stock[name] = "a single file"
+            else:
+                logger.warning("%s of %s is loaded by stock: %s", name, report.source, why_not)
 
 
 def _models(loaded: Any, given: dict[str, Any]) -> list[str]:
