@@ -58,10 +58,15 @@ class _FacadeMeta(type):
 def _accelerated(stock: Any, name: str) -> Callable[..., Any]:
     @functools.wraps(getattr(stock, name))
     def load(*arguments: Any, **keywords: Any) -> Any:
-        from .stock import replacing
+        from .pipelines import snapshot
+        from .stock import hub, replacing
 
         with replacing.accelerated():
-            return getattr(stock, name)(*arguments, **keywords)  # looked up here, where it is the replaced one
+            call = functools.partial(getattr(stock, name), *arguments)  # looked up here, where it is the replaced one
+            complete = (
+                name == "from_pretrained" and bool(arguments) and snapshot.holds_all(stock, arguments[0], keywords)
+            )
+            return hub.from_cache_first(call, complete, keywords)
 
     return load
 

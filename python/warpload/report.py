@@ -18,7 +18,7 @@ _REMEMBERED = 64
 # The stages of a load, in the order in which a pipeline comes to them. Those inside another one are taken off it.
 #   open      headers are read and checked, the arena is planned, its bytes are put on their way
 #   import    diffusers is imported
-#   fetch     stock asks the Hub, and downloads
+#   fetch     stock asks the Hub and downloads, until it loads the first model
 #   assemble  stock's from_pretrained around the models: tokenizers, schedulers, the pipeline itself
 #   build     models are built and their tensors placed
 #   wait      for bytes that are still under way

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -68,6 +69,8 @@ def _check_device(device_map: Any) -> None:
 
 def _load_in(load: LoadContext, call: Call) -> Any:
     assert load.joint is not None
+    if load.pipeline is not None and load.pipeline.folder is None:  # stock has fetched it: its models lie side by side
+        load.pipeline.found(os.path.dirname(call.location))
     call.label = load.joint.label_of(call.location) or call.label
     if call.label in load.joint.device_maps:
         call.kwargs["device_map"] = load.joint.device_maps[call.label]

@@ -41,7 +41,7 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
         with load.report.stage("import"):
             cls = resolve()
         load.expects_stock = True
-        return cls.from_pretrained(source, **kwargs)
+        return hub.from_cache_first(functools.partial(cls.from_pretrained, source), load.cached, kwargs)
 
 
 def from_pretrained(stock: Function, cls: Any, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
@@ -53,22 +53,9 @@ def from_pretrained(stock: Function, cls: Any, pretrained_model_name_or_path: An
         return own.run(stock, cls, kwargs)
 
 
-def load_config(stock: Function, cls: Any, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stand for ``diffusers.ConfigMixin.load_config``: it tells a pipeline's load where stock has fetched the files.
-
-    A configuration that is in the cache is taken from there.
-    """
-    load = _under_way()
-    if load is not None and load.folder is None and folders.is_folder(pretrained_model_name_or_path):
-        load.found(os.fspath(pretrained_model_name_or_path))
-    ask = functools.partial(stock, cls, pretrained_model_name_or_path, *args)
-    return hub.from_cache_first(ask, snapshot.has_config(cls, pretrained_model_name_or_path, kwargs), kwargs)
-
-
 def register_modules(stock: Function, self: Any, **kwargs: Any) -> Any:
     """Stand for ``diffusers.DiffusionPipeline.register_modules``: its own code sees weights that are there."""
-    load = _under_way()
-    if load is not None:
+    if (load := _under_way()) is not None:
         load.wait()
     return stock(self, **kwargs)
 
@@ -88,6 +75,7 @@ class PipelineLoad:
         joint: the models whose bytes are loaded together.
         devices: the device of each component, where only we understand the device map.
         folder: where its files are, once that is known.
+        cached: whether the Hub's cache holds all of it, so that the Hub is not asked.
         expects_stock: whether the bytes are on their way already and stock's call is the next to come.
     """
 
@@ -98,7 +86,7 @@ class PipelineLoad:
         self.devices: ComponentDevices | None = None
         self.folder: str | None = None
         self.expects_stock = False
-        self._cached = False
+        self.cached = False
         self._fetching = contextlib.ExitStack()
 
     def __enter__(self) -> PipelineLoad:
@@ -111,7 +99,7 @@ class PipelineLoad:
             if folders.is_folder(self.source):
                 self.found(os.fspath(self.source))
             elif (complete := snapshot.complete_snapshot(self.source, self.kwargs)) is not None:
-                self._cached = True
+                self.cached = True
                 self.found(str(complete))
             self._check_devices()
             self._cleanup = cleanup.pop_all()
@@ -178,9 +166,9 @@ class PipelineLoad:
         if self.devices is not None:
             del kwargs["device_map"]
         if not seams.is_whole("pipelines"):
-            return hub.from_cache_first(functools.partial(stock, cls, self.source), self._cached, kwargs)
+            return hub.from_cache_first(functools.partial(stock, cls, self.source), self.cached, kwargs)
         load = functools.partial(stock, self._class_for(cls), self.source)
-        return hub.from_cache_first(load, self._cached, kwargs)
+        return hub.from_cache_first(load, self.cached, kwargs)
 
     def _class_for(self, cls: Any) -> Any:
         """Return the class to call.

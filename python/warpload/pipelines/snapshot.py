@@ -1,17 +1,14 @@
-"""Whether the Hub's cache holds all of a pipeline, and the calls that are then spared the question at the Hub."""
+"""Whether the Hub's cache holds all that a call needs, which is then spared the question at the Hub."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..stock import cached_models, hub
 from . import completeness
 from . import folder as folders
-
-Function = Callable[..., Any]
 
 # With one of these the call needs files that the list of components does not tell of.
 _NEEDS_MORE = (
@@ -46,23 +43,24 @@ def complete_snapshot(source: Any, options: Mapping[str, Any]) -> Path | None:
     return snapshot.folder if whole else None
 
 
-def has_config(cls: Any, source: Any, options: Mapping[str, Any]) -> bool:
-    """Tell whether the cache has the configuration that a class of diffusers reads of a repository."""
-    name = getattr(cls, "config_name", None)
-    snapshot = hub.cached_snapshot(source, options) if name else None
-    return snapshot is not None and snapshot.has(hub.inside(options.get("subfolder"), str(name)))
+def holds_all(cls: Any, source: Any, options: Mapping[str, Any]) -> bool:
+    """Tell whether the Hub's cache has all that ``from_pretrained`` of a class of diffusers reads of a repository.
 
+    Pipelines and models find that out by themselves, when they load.
 
-def auto_pipeline(stock: Function, cls: Any, pretrained_model_or_path: Any, **kwargs: Any) -> Any:
-    """Stand for ``from_pretrained`` of the ``AutoPipelineFor...`` classes."""
-    complete = complete_snapshot(pretrained_model_or_path, kwargs) is not None
-    return hub.from_cache_first(functools.partial(stock, cls, pretrained_model_or_path), complete, kwargs)
+    Args:
+        cls: the class.
+        source: as given to ``from_pretrained``.
+        options: its keyword arguments.
+    """
+    import diffusers
 
-
-def auto_model(stock: Function, cls: Any, pretrained_model_or_path: Any = None, **kwargs: Any) -> Any:
-    """Stand for ``diffusers.AutoModel.from_pretrained``."""
-    snapshot = hub.cached_snapshot(pretrained_model_or_path, kwargs)
-    complete = snapshot is not None and cached_models.has_model(
-        snapshot, kwargs.get("subfolder"), kwargs.get("variant")
-    )
-    return hub.from_cache_first(functools.partial(stock, cls, pretrained_model_or_path), complete, kwargs)
+    if issubclass(cls, diffusers.DiffusionPipeline | diffusers.ModelMixin):
+        return False
+    if (snapshot := hub.cached_snapshot(source, options)) is None:
+        return False
+    subfolder = options.get("subfolder")
+    if cls is diffusers.AutoModel:
+        return cached_models.has_model(snapshot, subfolder, options.get("variant"))
+    is_scheduler = issubclass(cls, diffusers.SchedulerMixin)
+    return is_scheduler and snapshot.has(hub.inside(subfolder, str(cls.config_name)))
