@@ -21,7 +21,7 @@ CONSUMER_COMPILERS ?= $(CXX)
 
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint $(CONSTRAINTS)
-SOURCES := $(shell find csrc python CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
+SOURCES := $(shell find csrc python benchmarks/measuring CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
 .PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
@@ -90,7 +90,7 @@ fuzz-python: $(VENV)/.tests
 	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" -DWARPLOAD_SANITIZE=address >build.log 2>&1 \
 	|| { cat build.log; exit 1; }
 	$(BIN)/cmake --build build/fuzz-python --parallel $(JOBS) --target warpload_python
-	rm -rf build/fuzz-python/package && mkdir build/fuzz-python/package && cp -r python/warpload build/fuzz-python/package
+	rm -rf build/fuzz-python/package && mkdir build/fuzz-python/package && cp -rL python/warpload build/fuzz-python/package
 	cp build/fuzz-python/csrc/bindings/_core*.so build/fuzz-python/package/warpload
 	$(SANITIZED) $(BIN)/python -m tests.fuzz.files --seed $(FUZZ_SEED) --files $(FUZZ_FILES)
 

@@ -21,10 +21,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from warpload.demo import architecture, system
-from warpload.demo.runs import ELEMENT_SIZES, Conditions, ContenderError, Request, Run, Spread, run_contender
-from warpload.demo.session import default_folder, files_dtype, free_disk
+from warpload.demo import architecture
+from warpload.demo.session import default_folder
 from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
+from warpload.measuring import machine, weights
+from warpload.measuring.runs import ELEMENT_SIZES, Conditions, ContenderError, Request, Run, Spread, run_contender
 
 CONTENDERS = ("stock", "stock-parallel", "warpload", "floor")
 DTYPES = ("float16", "bfloat16", "float32")
@@ -198,10 +199,10 @@ def synthetic_model(folder: Path, scale_name: str, shards: int, largest_dtype: s
     """Write the synthetic pipeline unless it is there, and return its folder."""
     if scale_name == "auto":
         existing = read_marker(folder)
-        held = 0 if existing is None else system.total_size(system.weight_files(folder))
+        held = 0 if existing is None else weights.total_size(weights.weight_files(folder))
         scale = architecture.choose_scale(
-            system.available_memory(),
-            free_disk(folder) + held,
+            machine.available_memory(),
+            machine.free_disk(folder) + held,
             result_element_size=ELEMENT_SIZES[largest_dtype] or 2,
         )
     else:
@@ -234,10 +235,10 @@ def report(model: Path, cache: str, threads: int, records: Sequence[Record], bar
     return {
         "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": system.machine_description(),
+        "machine": machine.machine_description(),
         "versions": package_versions(),
         "model": asdict(marker) if marker else {"name": model.name},
-        "weight_bytes": system.total_size(system.weight_files(model)),
+        "weight_bytes": weights.total_size(weights.weight_files(model)),
         "page_cache": cache,
         "floor_threads": threads,
         "runs": runs,
@@ -283,7 +284,7 @@ def main(
     largest = max(dtypes, key=lambda name: ELEMENT_SIZES[name] or 0)
     place = (folder or default_folder()).expanduser().absolute()
     path = model.absolute() if model else synthetic_model(place, scale, shards, largest, console)
-    own_dtype = files_dtype(path)
+    own_dtype = weights.files_dtype(path)
     threads = threads or len(os.sched_getaffinity(0))
     try:
         with Conditions(path, cold=cache == "cold") as conditions:

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
-from warpload.demo import architecture, system
+from warpload.demo import architecture
+from warpload.measuring import machine
 
 from .gpu import models
 
@@ -39,7 +40,7 @@ def main(
     """Measure, print the medians and write every run; the exit status is 1 where the last program misses a bar."""
     programs = dict(item.split("=", 1) for item in program)
     result: dict[str, Any] = {
-        "machine": system.machine_description(),
+        "machine": machine.machine_description(),
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "link_gbps": link_gbps,
         "options": options,

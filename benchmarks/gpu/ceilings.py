@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from warpload.demo import page_cache
+from warpload.measuring import page_cache
 
 from . import facts
 from .journal import Journal, read

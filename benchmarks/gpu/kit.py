@@ -78,7 +78,7 @@ def _tools(python: str, environment: Path) -> Path:
         sys.exit(f"error: {python} does not run; name a Python of the machine's version: make gpu-kit KIT_PYTHON=PATH")
     if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(environment)], check=True)
-    needed = ["scikit-build-core>=0.10", "pybind11>=2.13", "nlohmann-json>=3.11", "cmake>=3.22", "ninja", "pip"]
+    needed = ["scikit-build-core>=0.11", "pybind11>=2.13", "nlohmann-json>=3.11", "cmake>=3.22", "ninja", "pip"]
     subprocess.run([*_pip(interpreter, "install"), *needed], check=True)
     return interpreter
 

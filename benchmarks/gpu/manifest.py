@@ -10,7 +10,8 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 # What the prebuilt parts were made from: a kit that is older than the tree measures something else.
-_SOURCES = ("CMakeLists.txt", "pyproject.toml", "csrc", "python", "tests/cpp", "tests/fakes", "benchmarks/*.cpp")
+_SOURCES = ("CMakeLists.txt", "pyproject.toml", "csrc", "python", "tests/cpp", "tests/fakes", "benchmarks/*.cpp",
+            "benchmarks/measuring")  # fmt: skip
 _BUILT = (".so", ".pyc")
 
 

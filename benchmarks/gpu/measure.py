@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from warpload.demo import page_cache, system
+from warpload.measuring import machine, page_cache, weights
 
 from . import ceilings, processes
 from .checksums import differences
@@ -180,7 +180,7 @@ def _page_cache(model: Model, case: str) -> Iterator[Callable[[], page_cache.Cac
     if case == "cold":
         yield lambda: _evict(files)
         return
-    may_pin = system.total_size(files) <= system.available_memory() // 2
+    may_pin = weights.total_size(files) <= machine.available_memory() // 2
     with page_cache.PinnedFiles(files if may_pin else []) as pins:
         page_cache.warm(files)
         kept = may_pin and pins.pinned

@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warpload.demo import architecture, session, synthetic, system
+from warpload.demo import architecture, synthetic
 from warpload.demo.tokenizer_files import write_tokenizer
+from warpload.measuring import machine, weights
 
 if TYPE_CHECKING:
     import torch
@@ -53,12 +54,12 @@ class Model:
     @property
     def files(self) -> list[Path]:
         """All files with weights."""
-        return system.weight_files(self.folder)
+        return weights.weight_files(self.folder)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors; the headers do not count."""
-        return sum(sum(system.bytes_by_dtype(path).values()) for path in self.files)
+        return sum(sum(weights.bytes_by_dtype(path).values()) for path in self.files)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the results have it."""
@@ -102,9 +103,9 @@ def write_model(key: str, models: Path, device: str, scale: str, limit: float) -
     if key == "large":
         chosen = TINY_LARGE if scale == "tiny" else choose_large(folder, _device_bytes(device), limit)
         return flux(folder, chosen)
-    held = system.total_size(system.weight_files(folder)) if folder.exists() else 0
-    room = session.free_disk(folder) + held
-    name = "tiny" if scale == "tiny" else architecture.choose_scale(system.available_memory(), room).name
+    held = weights.total_size(weights.weight_files(folder)) if folder.exists() else 0
+    room = machine.free_disk(folder) + held
+    name = "tiny" if scale == "tiny" else architecture.choose_scale(machine.available_memory(), room).name
     return stable_diffusion_xl(folder, name)
 
 
@@ -127,7 +128,7 @@ def written_model(key: str, models: Path) -> Model:
 def _device_bytes(device: str) -> int:
     """Return the size of the device's memory."""
     if device == "cpu":
-        return system.available_memory() // 2
+        return machine.available_memory() // 2
     import torch
 
     size: int = torch.cuda.get_device_properties(device).total_memory
@@ -154,10 +155,10 @@ def choose_large(folder: Path, device_bytes: int, limit: float) -> LargeScale:
     Raises:
         OSError: not even the smallest fits.
     """
-    held = system.total_size(system.weight_files(folder)) if (folder / MARKER).is_file() else 0
+    held = weights.total_size(weights.weight_files(folder)) if (folder / MARKER).is_file() else 0
     room = min(
-        session.free_disk(folder) + held - _SPARE_DISK,
-        system.available_memory() - _SPARE_MEMORY,
+        machine.free_disk(folder) + held - _SPARE_DISK,
+        machine.available_memory() - _SPARE_MEMORY,
         device_bytes - _SPARE_DEVICE,
         limit,
     )

@@ -22,9 +22,11 @@ from support.pipelines import Saved
 from support.processes import PACKAGE_FOLDER, TIMEOUT, run_python
 from warpload.cli import application
 from warpload.demo import architecture, session
-from warpload.demo.compare import comparison_table, judge
-from warpload.demo.digest import Digest
-from warpload.demo.runs import Run
+from warpload.demo.table import comparison_table
+from warpload.measuring import machine
+from warpload.measuring.comparison import judge
+from warpload.measuring.digest import Digest
+from warpload.measuring.runs import Run
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     folder = Path("/proc/warpload/model") if where == "where nothing can be made" else tmp_path / "file" / "model"
     if where == "on a full disk":
         folder = tmp_path / "model"
-        monkeypatch.setattr(session, "free_disk", lambda _: 0)
+        monkeypatch.setattr(machine, "free_disk", lambda _: 0)
     else:
         (tmp_path / "file").touch()
         monkeypatch.setattr(architecture, "choose_scale", lambda *_, **__: architecture.TINY)

@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from warpload.demo import architecture, page_cache, system
-from warpload.demo.compare import LOADERS, Comparison, comparison_table, judge
-from warpload.demo.digest import Digest, differences, pipeline_digest, read_every_page
-from warpload.demo.memory import MemoryReserve
-from warpload.demo.runs import Conditions, ContenderError, Request, Run, Spread, run_contender
-from warpload.demo.session import files_dtype
+from warpload import measuring
+from warpload.demo import architecture
 from warpload.demo.synthetic import MARKER, read_marker, write_synthetic_pipeline
+from warpload.demo.table import comparison_table
+from warpload.measuring import page_cache, weights
+from warpload.measuring.comparison import LOADERS, Comparison, judge
+from warpload.measuring.digest import Digest, differences, pipeline_digest, read_every_page
+from warpload.measuring.memory_reserve import MemoryReserve
+from warpload.measuring.runs import Conditions, ContenderError, Request, Run, Spread, run_contender
 
 GIGABYTE = architecture.GIGABYTE
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +141,7 @@ def test_shards_hold_every_tensor_once(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_dtype_of_the_files(tmp_path: Path, dtype: str) -> None:
     write_synthetic_pipeline(tmp_path / "model", scale=architecture.TINY, dtype=dtype)
-    assert files_dtype(tmp_path / "model") == dtype
+    assert weights.files_dtype(tmp_path / "model") == dtype
 
 
 def test_other_parameters_replace_a_synthetic_folder(tmp_path: Path) -> None:
@@ -285,7 +288,7 @@ def test_page_cache_is_warmed_and_pinned(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(os.urandom(1 << 20))
     (tmp_path / "empty.bin").touch()
-    files = system.weight_files(tmp_path)
+    files = weights.weight_files(tmp_path)
     assert files == [tmp_path / "empty.bin", path]
     assert page_cache.warm(files).total_pages == 256
     with page_cache.PinnedFiles(files) as pins:
@@ -311,11 +314,34 @@ def test_memory_reserve_holds_and_ends() -> None:
 
 
 def test_result_size_follows_the_dtype(tiny: Path) -> None:
-    files = system.weight_files(tiny)
+    files = weights.weight_files(tiny)
     parameters = architecture.TINY.parameters
     position_ids = 77 * 8
-    assert system.result_bytes(files, 2) == parameters * 2 + position_ids
-    assert system.result_bytes(files, 4) == parameters * 4 + position_ids
+    assert weights.result_bytes(files, 2) == parameters * 2 + position_ids
+    assert weights.result_bytes(files, 4) == parameters * 4 + position_ids
+
+
+# Where the measuring code is
+
+
+def test_the_package_measures_with_the_benchmarks_own_code() -> None:
+    installed, tree = (Path(folder) for folder in (measuring.__path__[0], BENCHMARKS / "measuring"))
+    assert {path.name: path.read_bytes() for path in installed.glob("*.py")} == {
+        path.name: path.read_bytes() for path in tree.glob("*.py")
+    }
+
+
+def test_the_measuring_code_brings_in_neither_the_demo_nor_anything_to_show() -> None:
+    process = run_python(
+        "import pkgutil, sys\n"
+        "from importlib import import_module\n"
+        "from warpload import measuring\n"
+        "names = [module.name for module in pkgutil.iter_modules(measuring.__path__)]\n"
+        "for name in names:\n    import_module(f'warpload.measuring.{name}')\n"
+        "heavy = {'warpload.demo', 'rich', 'typer', 'torch', 'diffusers'} & sys.modules.keys()\n"
+        "print(len(names) > 0, sorted(heavy))\n"
+    )
+    assert process.stdout.strip() == "True []", process.stderr
 
 
 # Contenders and the command line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.gpu import manifest, suite
 from benchmarks.gpu.journal import REHEARSAL, Journal, JournalError, read
 from support.gpu_suite import ROOT, SUITE, merged, run_module, stub_kit, suite_command, suite_environment
-from warpload.demo import page_cache
+from warpload.measuring import page_cache
 
 LOADERS = ("warpload", "warpload-pipeline", "stock-to")
 
@@ -250,3 +251,15 @@ def test_damage_of_a_kit_and_another_tree_are_noticed(tmp_path: Path) -> None:
     (kit / "programs" / "warpload_disk_ceiling").write_text("something else", encoding="utf-8")
     assert manifest.check(kit, ROOT)["damaged"] == ["programs/warpload_disk_ceiling"]
     assert not manifest.check(kit, tmp_path)["made_from_this_tree"]
+
+
+def test_a_kit_is_old_where_anything_that_goes_into_its_wheel_has_changed(tmp_path: Path) -> None:
+    """The measuring code that `warpload demo` uses is not below python/, but the wheel has it too."""
+    ignored = shutil.ignore_patterns("results", "__pycache__", "*.so")
+    for folder in ("python", "benchmarks"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignored)
+    for file in ("python/warpload/cli.py", "python/warpload/demo/session.py", "benchmarks/measuring/runs.py"):
+        before = manifest.hash_of_sources(tmp_path)
+        with (tmp_path / file).open("a", encoding="utf-8") as changed:
+            changed.write("# changed\n")
+        assert manifest.hash_of_sources(tmp_path) != before, file

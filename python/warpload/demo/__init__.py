@@ -1,1 +1,1 @@
-"""The demonstration behind `warpload demo`, and what it shares with the programs in benchmarks/."""
+"""The demonstration behind `warpload demo`: the synthetic pipeline, which benchmarks/ load too, and what is shown."""

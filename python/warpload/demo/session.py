@@ -12,14 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from warpload.demo import architecture, system
-from warpload.demo.compare import compare, comparison_table
+from warpload.demo import architecture
 from warpload.demo.model import ModelError, find_model
-from warpload.demo.runs import ELEMENT_SIZES, Conditions, ContenderError
 from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
+from warpload.demo.table import comparison_table
 from warpload.errors import WarploadError
-
-_FILE_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+from warpload.measuring import machine, weights
+from warpload.measuring.comparison import compare
+from warpload.measuring.runs import ELEMENT_SIZES, Conditions, ContenderError
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _refuse(console: Console, sentence: str, status: int) -> int:
 
 
 def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
-    own_dtype = files_dtype(model)
+    own_dtype = weights.files_dtype(model)
     busy = os.getloadavg()[0]
     if busy > len(os.sched_getaffinity(0)) / 2:
         console.print(f"The machine is busy (load average {busy:.1f}): the times will be too long and unsteady.")
@@ -80,15 +80,6 @@ def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
     console.print()
     console.print("Load: everything imported before the clock. Whole script: from the start of the interpreter.")
     return 0 if equal else 1
-
-
-def files_dtype(model: Path) -> str:
-    """Return the dtype that most bytes of the pipeline's safetensors files have; "none" when there are none."""
-    sizes: dict[str, int] = {}
-    for path in system.weight_files(model):
-        for code, size in system.bytes_by_dtype(path).items():
-            sizes[code] = sizes.get(code, 0) + size
-    return _FILE_DTYPES.get(max(sizes, key=lambda code: sizes[code], default=""), "none")
 
 
 @contextlib.contextmanager
@@ -119,10 +110,10 @@ def _pipeline(options: DemoOptions, console: Console) -> Iterator[Path]:
 def _write(folder: Path, options: DemoOptions, console: Console) -> bool:
     """Write the synthetic pipeline that fits this machine, unless it is there; says what it is."""
     existing = read_marker(folder)
-    held = 0 if existing is None else system.total_size(system.weight_files(folder))
+    held = 0 if existing is None else weights.total_size(weights.weight_files(folder))
     scale = architecture.choose_scale(
-        system.available_memory(),
-        free_disk(folder) + held,
+        machine.available_memory(),
+        machine.free_disk(folder) + held,
         result_element_size=ELEMENT_SIZES[options.dtype] or 2,
     )
     console.print(
@@ -138,10 +129,3 @@ def _write(folder: Path, options: DemoOptions, console: Console) -> bool:
             scale=scale,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-
-
-def free_disk(folder: Path) -> int:
-    """Return the bytes free on the file system that the folder is on or will be on."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

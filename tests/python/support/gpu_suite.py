@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.gpu import manifest
 from benchmarks.gpu.journal import REHEARSAL, STEP
+from support.processes import PACKAGE_FOLDER
 
 ROOT = Path(__file__).resolve().parents[3]
 SUITE = ROOT / "benchmarks" / "gpu_suite.sh"
@@ -52,7 +53,8 @@ def suite_command(kit: Path, output: Path, steps: Sequence[str], *options: str) 
 
 
 def suite_environment() -> dict[str, str]:
-    return {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    """Return the environment of a suite that has this tree's code, and of the package the one that is tested."""
+    return {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": os.pathsep.join([str(ROOT), PACKAGE_FOLDER])}
 
 
 def run_module(module: str, *words: object, status: int = 0, step: str = "test") -> str:

@@ -1,6 +1,6 @@
 """One load in a fresh process, by stock diffusers or by warpload; the result goes out as JSON.
 
-    python -m warpload.demo.contender --loader stock --model FOLDER --dtype bfloat16 --mode load
+    python -m warpload.measuring.contender --loader stock --model FOLDER --dtype bfloat16 --mode load
 
 The modes:
 
@@ -88,7 +88,7 @@ def _timed_load(arguments: argparse.Namespace, cleanup: contextlib.ExitStack) ->
 
 def _examine(pipeline: Any, with_digest: bool, result: dict[str, Any]) -> None:
     """Add what is found out after the clock."""
-    from warpload.demo.digest import pipeline_digest, read_every_page
+    from warpload.measuring.digest import pipeline_digest, read_every_page
 
     result["pipeline_class"] = type(pipeline).__name__
     result["seconds"]["first_read"] = _timed(lambda: read_every_page(pipeline))
@@ -162,11 +162,11 @@ def _import_everything(model: Path, library: str) -> None:
 
 def _prepare(model: Path, cache: str, touch_bytes: int, cleanup: contextlib.ExitStack) -> str:
     """Read the files and readies memory; returns the state of the page cache."""
-    from warpload.demo import memory, page_cache, system
+    from warpload.measuring import memory_reserve, page_cache, weights
 
     if touch_bytes > 0:
-        cleanup.enter_context(memory.MemoryReserve()).refill(touch_bytes)
-    files = system.weight_files(model)
+        cleanup.enter_context(memory_reserve.MemoryReserve()).refill(touch_bytes)
+    files = weights.weight_files(model)
     return str(page_cache.warm(files) if cache == "warm" else page_cache.cache_state(files))
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from warpload.demo import contender, page_cache, system
-from warpload.demo.digest import Digest
-from warpload.demo.memory import MemoryReserve
+from warpload.measuring import contender, machine, page_cache, weights
+from warpload.measuring.digest import Digest
+from warpload.measuring.memory_reserve import MemoryReserve
 
 ELEMENT_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "none": None}
 
@@ -48,7 +48,7 @@ class Request:
     Attributes:
         loader: "stock", "stock-parallel" or "warpload".
         dtype: "float16", "bfloat16", "float32", "none" for the files' own, or "COMPONENT=DTYPE,..." for a dictionary.
-        mode: "load" or "whole"; see warpload.demo.contender.
+        mode: "load" or "whole"; see warpload.measuring.contender.
         digest: hash every tensor after the clock.
         pipeline_class: name of the class to load with; "auto" is DiffusionPipeline.
     """
@@ -122,9 +122,9 @@ class Conditions:
     def __init__(self, model: Path, *, cold: bool = False) -> None:
         self.model = model
         self.cold = cold
-        self._files = system.weight_files(model)
+        self._files = weights.weight_files(model)
         self._reserve = MemoryReserve()
-        may_pin = not cold and system.total_size(self._files) <= system.available_memory() // 2
+        may_pin = not cold and weights.total_size(self._files) <= machine.available_memory() // 2
         self._pins = page_cache.PinnedFiles(self._files if may_pin else [])
         self._pinned = may_pin and self._pins.pinned
         if self._pinned:
@@ -142,13 +142,13 @@ class Conditions:
 
     def expected_memory(self, dtype: str) -> int:
         """Return the bytes that loading the pipeline in that dtype is expected to allocate."""
-        return system.result_bytes(self._files, element_size(dtype)) + _PROCESS_BYTES
+        return weights.result_bytes(self._files, element_size(dtype)) + _PROCESS_BYTES
 
     def room(self) -> int:
         """Return the bytes that can be allocated beside the model's files in the page cache."""
         # Locked pages do not count as available; others do, although they are to stay.
-        files = 0 if self._pinned or self.cold else system.total_size(self._files)
-        return system.available_memory() + self._reserve.held - files
+        files = 0 if self._pinned or self.cold else weights.total_size(self._files)
+        return machine.available_memory() + self._reserve.held - files
 
     def description(self) -> str:
         """Return how the state is kept, in words."""
