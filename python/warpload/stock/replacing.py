@@ -41,6 +41,7 @@ _lock = forked.Lock()
 _holders: dict[str, forked.Users] = {held: forked.Users() for held in {seam.held for seam in seams.SEAMS}}
 _installed: object = None  # the holder that ``install`` added
 _replaced: list[_Replaced] = []
+_done: set[tuple[str, str]] = set()  # kind of holders and module: what of it there is to replace is replaced
 _accelerated: ContextVar[bool] = ContextVar("warpload_accelerated", default=False)
 
 
@@ -89,7 +90,8 @@ def hold(held: str) -> object:
         if _watcher not in sys.meta_path:
             sys.meta_path.insert(0, _watcher)
         for module in seams.imported_modules():  # each time: another thread may have been importing one before
-            if not getattr(module.__spec__, "_initializing", False):
+            done = (held, module.__name__) in _done
+            if not done and not getattr(module.__spec__, "_initializing", False):
                 _replace_in(module)
         return holder
 
@@ -105,6 +107,7 @@ def _put_back() -> None:
     """Put back what nobody holds."""
     if not any(map(len, _holders.values())) and _watcher in sys.meta_path:
         sys.meta_path.remove(_watcher)
+    _done.difference_update([done for done in _done if len(_holders[done[0]]) == 0])
     for replaced in reversed(_replaced[:]):
         if len(_holders[replaced.seam.held]) == 0:
             name = replaced.seam.attribute
@@ -134,6 +137,7 @@ def _replace_in(module: ModuleType) -> None:
             for owner in seam.owners(module):
                 if (owner, seam) not in done:
                     _replace(seam, owner)
+        _done.update((held, module.__name__) for held, users in _holders.items() if len(users) > 0)
 
 
 def _replace(seam: Seam, owner: Any) -> None:
