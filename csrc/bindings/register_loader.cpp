@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/dlpack.hpp"
+#include "bindings/dlpack_capsule.hpp"
 #include "bindings/interpreter.hpp"
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"

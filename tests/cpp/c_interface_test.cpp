@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cpp/support/backends.hpp"
-#include "cpp/support/c_handles.hpp"
+#include "cpp/support/owned_c_handles.hpp"
 #include "cpp/support/caller_stream.hpp"
 #include "cpp/support/load_cases.hpp"
 #include "cpp/support/temporary_directory.hpp"
