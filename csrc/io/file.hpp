@@ -27,7 +27,7 @@ class File final : public ByteSource {
   [[nodiscard]] static std::shared_ptr<const File> open(
       const std::filesystem::path& path, DirectCalls calls = {},
       const std::shared_ptr<OpenFiles>& files = OpenFiles::of_process());
-  ~File() override { files_->forget(residency_); }
+  ~File() override { files_->release(residency_); }
 
   [[nodiscard]] const std::string& path() const noexcept override { return path_; }
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
