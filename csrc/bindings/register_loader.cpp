@@ -165,7 +165,7 @@ void register_handle(py::module_& module) {
           "Make the work of a stream wait for the copies of a segment that wait_segment has returned for.")
       .def("wait_arrival", &LoadHandle::wait_arrival, py::arg("segment"), py::call_guard<Unlocked>(),
            "Wait until the copies of such a segment are done; raises when one failed.")
-      .def("drop_segment", &LoadHandle::drop_segment, py::arg("segment"), py::call_guard<Unlocked>(),
+      .def("release_segment", &LoadHandle::release_segment, py::arg("segment"), py::call_guard<Unlocked>(),
            "Give a segment up; its memory goes with the last of its tensors.")
       .def(
           "cancel",

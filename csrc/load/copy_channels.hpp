@@ -35,7 +35,7 @@ class CopyChannels {
   [[nodiscard]] CopyChannelList lease(DeviceBackend& backend, unsigned count);
 
   // Whatever was queued in their streams must have been done. What is more than may be kept goes.
-  void give_back(CopyChannelList channels) noexcept;
+  void release(CopyChannelList channels) noexcept;
 
   // Destroys the idle ones with their memory.
   void release_unused();

@@ -46,7 +46,7 @@ DeviceLane::~DeviceLane() {
   }
   if (!well) return;
   pool_->landed(this);
-  owner_->give_back(std::move(channels_));
+  owner_->release(std::move(channels_));
 }
 
 std::optional<PinnedPool::Slot> DeviceLane::acquire(const std::function<bool()>& stopping) const {

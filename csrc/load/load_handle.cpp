@@ -84,10 +84,10 @@ void LoadHandle::wait_arrival(std::size_t segment) const {
   if (DeviceLane* lane = lane_here(segment)) lane->drain();
 }
 
-void LoadHandle::drop_segment(std::size_t segment) const {
+void LoadHandle::release_segment(std::size_t segment) const {
   check_segment(segment, segment_count());
   if (is_foreign()) refuse_process();
-  state_->drop_segment(segment);
+  state_->release_segment(segment);
 }
 
 LoadProgress LoadHandle::progress() const noexcept {

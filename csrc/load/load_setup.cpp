@@ -207,7 +207,7 @@ Segments LoadSetup::reserve(const LoadPlan& plan, std::span<DeviceLane* const> l
 }
 
 ArenaParts::~ArenaParts() {
-  for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) part->arena.give_back(part->begin, part->bytes);
+  for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) part->arena.release(part->begin, part->bytes);
 }
 
 std::shared_ptr<Segment> ArenaParts::take(const Arena& arena, std::uint64_t bytes) {

@@ -247,7 +247,7 @@ void LoadHandle::State::arrived(std::size_t first_run, std::size_t run_count) {
   if (runs_left[segment].fetch_sub(run_count, std::memory_order_acq_rel) == run_count) notify_segments();
 }
 
-void LoadHandle::State::drop_segment(std::size_t segment) {
+void LoadHandle::State::release_segment(std::size_t segment) {
   dropped[segment].store(true, std::memory_order_release);
   {
     std::unique_lock lock(segment_mutex);

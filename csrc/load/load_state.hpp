@@ -44,7 +44,7 @@ struct LoadHandle::State {
   // Destroys a load; in a child after fork, which has none of the threads that it would wait for, leaves it behind.
   static void end(std::unique_ptr<State> state) noexcept;
   void notify_segments() const;
-  void drop_segment(std::size_t segment);
+  void release_segment(std::size_t segment);
   [[nodiscard]] bool segment_finished(std::size_t segment) const noexcept {
     return runs_left[segment].load(std::memory_order_acquire) == 0;
   }

@@ -51,7 +51,7 @@ class WARPLOAD_API Arena {
 
   /// Gives the `bytes` that were taken at `begin` back; false, and nothing happens, when more has been taken since.
   /// Loader::start does so when it throws.
-  bool give_back(const std::byte* begin, std::uint64_t bytes) const noexcept;
+  bool release(const std::byte* begin, std::uint64_t bytes) const noexcept;
 
  private:
   struct WARPLOAD_HIDDEN State;

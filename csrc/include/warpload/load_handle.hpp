@@ -109,7 +109,7 @@ class WARPLOAD_API LoadHandle {
   ///
   /// @throws DeviceError when a copy failed.
   /// @throws InvalidArgumentError when there is no such segment.
-  void drop_segment(std::size_t segment) const;
+  void release_segment(std::size_t segment) const;
 
   /// Asks the workers to stop; get() then throws CancelledError, unless the load had ended before. Does not wait for
   /// the workers, which finish the reads that they are in; at the most for copies to a device that are queued already.
