@@ -34,7 +34,8 @@ class CopyChannels {
   // Those that are idle, and new ones as far as they do not suffice. Throws DeviceError.
   [[nodiscard]] CopyChannelList lease(DeviceBackend& backend, unsigned count);
 
-  // Whatever was queued in their streams must have been done. What is more than may be kept goes.
+  // Takes leased channels back, all of whose queued work has been done. Those that are more than may be kept are
+  // destroyed.
   void release(CopyChannelList channels) noexcept;
 
   // Destroys the idle ones with their memory.

@@ -29,8 +29,8 @@ class RunWriter {
   RunWriter(LoadPlan& plan, const PlanLimits& limits, std::size_t segment) noexcept
       : plan_(plan), limits_(limits), segment_(segment), first_open_(plan.runs.size()) {}
 
-  // Cuts the part into pieces of at most run_bytes, filling up the open run first when the file goes on where that run
-  // ends.
+  // Cuts the part into pieces of at most run_bytes, filling up the open run first when the file goes on where
+  // that run ends.
   void add(const TensorPart& part);
 
   // What is added from here on is in another run: the batch before is full.

@@ -104,12 +104,21 @@ class WARPLOAD_API LoadHandle {
   /// Where the workers' time has gone until now.
   [[nodiscard]] LoadTimes times() const noexcept;
 
-  /// Gives a segment up: what has not been read is skipped, and its memory goes with the last tensor that the caller
-  /// still holds. Waits for what is being copied. tensors() of it is empty afterwards.
+  /// Releases a segment that is not wanted any more: what has not been read of it is skipped, and its memory goes with
+  /// the last tensor that the caller still holds. Waits for the workers that are at it and for the copies that are
+  /// queued. Afterwards tensors() of it is empty.
   ///
   /// @throws DeviceError when a copy failed.
   /// @throws InvalidArgumentError when there is no such segment.
   void release_segment(std::size_t segment) const;
+
+  /// Releases a segment as release_segment does, but waits for the workers no longer than `timeout`; returns whether it
+  /// has been released. While it returns false the segment is skipped as far as it has not been read, and the call is
+  /// to be repeated.
+  ///
+  /// @throws DeviceError when a copy failed.
+  /// @throws InvalidArgumentError when there is no such segment.
+  [[nodiscard]] bool release_segment_for(std::size_t segment, std::chrono::milliseconds timeout) const;
 
   /// Asks the workers to stop; get() then throws CancelledError, unless the load had ended before. Does not wait for
   /// the workers, which finish the reads that they are in; at the most for copies to a device that are queued already.
@@ -144,6 +153,7 @@ class WARPLOAD_API LoadHandle {
   struct WARPLOAD_HIDDEN State;
   explicit LoadHandle(std::unique_ptr<State> state) noexcept;
   [[nodiscard]] bool is_foreign() const;
+  [[nodiscard]] bool release_until(std::size_t segment, std::chrono::steady_clock::time_point time) const;
   [[nodiscard]] DeviceLane* lane_here(std::size_t segment) const;
   std::unique_ptr<State> state_;
 };
