@@ -1,5 +1,5 @@
-// What the disk gives: threads that read whole files in blocks and discard the bytes. Loads of files that are not in the
-// page cache are held against it.
+// What the disk gives: threads that read whole files in blocks and discard the bytes. Loads of files that are not in
+// the page cache are held against it.
 //
 //   warpload_disk_ceiling FILE... [--threads N] [--block BYTES] [--direct|--buffered]
 //

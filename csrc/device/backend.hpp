@@ -23,7 +23,7 @@ class Event {
   virtual ~Event() = default;
   // True once everything that was queued before it has been done. Throws DeviceError.
   [[nodiscard]] virtual bool done() = 0;
-  // Waits for that, without spinning. Throws DeviceError.
+  // Waits until everything that was queued before it has been done, without spinning. Throws DeviceError.
   virtual void synchronize() = 0;
 };
 
@@ -45,15 +45,17 @@ class Stream {
 
   [[nodiscard]] virtual std::unique_ptr<Event> record() = 0;
 
-  // Work queued here from now on begins after all that is queued in the caller's stream (the
-  // device's own handle; null is its default stream); and the other way round. Throws
-  // InvalidArgumentError, before anything is queued, where the caller's stream is being captured
-  // into a graph. check_caller only throws what they would throw for such a stream,
-  // InvalidArgumentError where nothing can wait for it.
+  // Throws, and queues nothing, what the two functions below would throw for such a stream: InvalidArgumentError where
+  // it is being captured into a graph, so that nothing can wait for it.
   virtual void check_caller(void* caller_stream) = 0;
+  // Has work that is queued here from now on begin after all that is queued in the caller's stream: the device's own
+  // handle, null for its default stream. Throws InvalidArgumentError, before anything is queued, as check_caller does.
   virtual void wait_for_caller(void* caller_stream) = 0;
+  // Has work that is queued in the caller's stream from now on begin after all that is queued here. Throws
+  // InvalidArgumentError, before anything is queued, as check_caller does.
   virtual void make_caller_wait(void* caller_stream) = 0;
 
+  // Waits until all that is queued here has been done.
   virtual void synchronize() = 0;
 };
 

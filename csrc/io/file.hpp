@@ -33,7 +33,8 @@ class File final : public ByteSource {
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
   void read_exact(std::uint64_t offset, std::span<std::byte> destination) const override;
 
-  // The same by a lease of this file, which spares asking for one; null is what lease() returned.
+  // Reads as read_exact does, by a lease of this file, which spares asking for one. A null lease is one that lease()
+  // returned.
   void read_exact(const OpenFiles::Lease& lease, std::uint64_t offset, std::span<std::byte> destination) const;
 
   // Its descriptor, open as long as the lease is held: hold one while many reads follow each other. Null where there is

@@ -57,7 +57,8 @@ class DeviceLane {
   // Waits until all that was sent is done. Throws the DeviceError of a copy that failed.
   void drain();
 
-  // The same, after the last send: the slots are free for others then.
+  // Waits as drain() does, after the last send, and frees the slots for other loads. Throws the DeviceError of a copy
+  // that failed.
   void finish();
 
   [[nodiscard]] const std::shared_ptr<DeviceBackend>& backend() const noexcept { return backend_; }

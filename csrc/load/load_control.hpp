@@ -38,7 +38,7 @@ class LoadControl {
   // True when the workers have to leave; a deadline that has passed is noticed here. Not to be called under a lock.
   [[nodiscard]] bool stopping() noexcept;
 
-  // The same without a look at the clock. Takes no lock.
+  // True when the workers have to leave, without a look at the clock. Takes no lock.
   [[nodiscard]] bool stopped() const noexcept { return group_.stopping(); }
 
   // True when no task is left, and `at_end` has run. Takes no lock, so that a child after fork may ask.

@@ -31,7 +31,7 @@ class SegmentStates {
   // each segment, null where it has none. Once.
   void announce_arena(std::vector<std::byte*> begins);
 
-  // Waits for that; false when the load ends before.
+  // Waits until the arena is there; false when the load ends before.
   [[nodiscard]] bool wait_for_arena(const Ended& ended) const;
 
   // The first byte of a segment; wait_for_arena has returned true.

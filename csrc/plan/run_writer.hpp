@@ -7,10 +7,10 @@
 
 namespace warpload {
 
-// Throws OutOfMemoryError when the result does not fit in 64 bits.
+// The next multiple of `alignment`. Throws OutOfMemoryError when it does not fit in 64 bits.
 [[nodiscard]] std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment);
 
-// Throws OutOfMemoryError likewise.
+// The sum. Throws OutOfMemoryError when it does not fit in 64 bits.
 [[nodiscard]] std::uint64_t add_sizes(std::uint64_t left, std::uint64_t right);
 
 // A tensor, or a part of one, on its way.

@@ -48,7 +48,7 @@ struct FakeOptions {
   std::chrono::microseconds kernel_loading{0};  // how long cuModuleGetFunction waits: a real one may for all work
 };
 
-// Joins every stream's thread (what is still queued is discarded unexecuted), frees everything, forgets faults, journal,
+// Joins every stream's thread (what is still queued is discarded), frees everything, forgets faults, journal,
 // counters and injections, and begins anew: not initialised, not paused.
 WARPLOAD_FAKE_EXPORT void reset(const FakeOptions& options = {});
 

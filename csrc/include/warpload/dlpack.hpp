@@ -18,7 +18,8 @@ namespace warpload {
 /// Exports the tensor as DLPack's structure without a version, which every consumer reads. The tensor is row-major; its
 /// strides are given.
 ///
-/// The bytes have to be in place: they are after LoadHandle::get. An earlier export leaves it to the caller to wait for them.
+/// The bytes have to be in place: they are after LoadHandle::get. An earlier export leaves it to the caller to wait
+/// for them.
 ///
 /// Ownership: the export is the caller's and keeps the tensor's memory until its `deleter` is called, on any thread.
 ///
@@ -29,7 +30,8 @@ namespace warpload {
 /// Exports the tensor as DLPack's structure with a version (1.3), which has a type code for every dtype. The tensor is
 /// row-major; its strides are given. Types of less than a byte are packed, as they are in memory.
 ///
-/// The bytes have to be in place: they are after LoadHandle::get. An earlier export leaves it to the caller to wait for them.
+/// The bytes have to be in place: they are after LoadHandle::get. An earlier export leaves it to the caller to wait
+/// for them.
 ///
 /// Ownership: the export is the caller's and keeps the tensor's memory until its `deleter` is called, on any thread.
 ///
