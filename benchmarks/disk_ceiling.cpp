@@ -1,10 +1,10 @@
-// What the disk gives: threads that read whole files in blocks and drop the bytes. Loads of files that are not in the
-// page cache are held against it.
+// What the disk gives: threads that read whole files in blocks and discard the bytes. Loads of files that are not in
+// the page cache are held against it.
 //
 //   warpload_disk_ceiling FILE... [--threads N] [--block BYTES] [--direct|--buffered]
 //
 // By default 4 threads read blocks of 1 MiB with O_DIRECT, past the page cache. --buffered reads through it: then the
-// caller must have dropped the files from it, or memory is measured. The result goes to the standard output as one line
+// caller must have evicted the files from it, or memory is measured. The result goes to the standard output as one line
 // of JSON.
 
 #include <fcntl.h>

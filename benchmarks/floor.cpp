@@ -5,7 +5,7 @@
 //
 // Dtypes are codes of the format ("F16", "BF16", "F32"). Every byte of data in every *.safetensors file below
 // FOLDER counts as SOURCE_DTYPE: the few tensors of other types in real files do not matter here. The clock
-// runs over the page faults of the destination too. Before it, as much memory is touched and given back,
+// runs over the page faults of the destination too. Before it, as much memory is touched and released,
 // unless --no-touch says that the caller keeps memory backed. The result goes to the standard output as one
 // line of JSON.
 
@@ -74,9 +74,9 @@ class Mapping {
 
   [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept { return begin_ + offset; }
 
-  // Writes to every page, then gives all of them back to the kernel: their frames are then backed by the
+  // Writes to every page, then releases all of them to the kernel: their frames are then backed by the
   // host.
-  void touch_and_give_back() const {
+  void touch_and_release() const {
     for (std::uint64_t offset = 0; offset < size_; offset += kPageBytes) begin_[offset] = std::byte{1};
     if (::madvise(begin_, size_, MADV_DONTNEED) != 0) {
       throw std::system_error(errno, std::generic_category(), "madvise of the destination");
@@ -219,7 +219,7 @@ void measure(const Arguments& arguments) {
   const std::uint64_t bytes_written =
       bytes_read / (warpload::dtype_bits(arguments.source) / 8) * (warpload::dtype_bits(arguments.destination) / 8);
   const Mapping destination(bytes_written);
-  if (arguments.touch) destination.touch_and_give_back();
+  if (arguments.touch) destination.touch_and_release();
 
   Work work(pieces, destination, arguments);
   const auto begin = std::chrono::steady_clock::now();

@@ -88,7 +88,7 @@ Components find_components(const fs::path& folder) {
     if (entry.path().extension() == ".safetensors") components[entry.path().parent_path()].push_back(entry.path());
   }
   if (components.empty()) throw std::invalid_argument(folder.string() + " has no *.safetensors");
-  for (auto& [place, files] : components) std::sort(files.begin(), files.end());
+  for (auto& [component, files] : components) std::sort(files.begin(), files.end());
   return components;
 }
 
@@ -96,7 +96,7 @@ Components find_components(const fs::path& folder) {
 // seconds. Returns whether they could be locked there.
 bool hold_in_page_cache(const Components& components) {
   bool held = true;
-  for (const auto& [place, files] : components) {
+  for (const auto& [component, files] : components) {
     for (const fs::path& path : files) {
       const warpload::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
       const auto size = static_cast<std::size_t>(fs::file_size(path));
@@ -153,7 +153,7 @@ Measured load(const warpload::Loader& loader, const warpload::Device& device, co
   static_cast<void>(warpload::testing::take_link());
   const auto begin = Clock::now();
   std::vector<warpload::SegmentRequest> requests;
-  for (const auto& [place, files] : components) {
+  for (const auto& [component, files] : components) {
     requests.push_back({warpload::Checkpoint::open(files), {.device = device}});
   }
   const auto opened = Clock::now();

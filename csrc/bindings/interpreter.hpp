@@ -1,4 +1,4 @@
-// The interpreter's lock, given up and taken by native code.
+// The interpreter's lock, released and taken by C++.
 //
 // Once the interpreter has begun to end, a thread other than the main one that asks for its lock never gets it: CPython
 // before 3.14 ends the thread there, by unwinding its stack. That must not go on through destructors, which ends the
@@ -62,8 +62,8 @@ class Locked {
   PyGILState_STATE state_;
 };
 
-// Destroys what waits for native threads: without the lock, which they may need; and not at all while the interpreter
-// ends, as they would not get it any more. The process is about to go then, with all that it has.
+// Destroys what waits for the core's threads: without the lock, which they may need; and not at all while the
+// interpreter ends, as they would not get it any more. The process is about to go then, with all that it has.
 struct DeleteUnlocked {
   template <class Object>
   void operator()(Object* object) const {

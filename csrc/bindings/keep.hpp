@@ -1,4 +1,4 @@
-// Python objects that native code keeps.
+// Python objects that C++ keeps.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -9,7 +9,7 @@
 
 namespace warpload::bindings {
 
-// Native code may drop the result on any thread, and after the interpreter's end.
+// The result may be released on any thread, and after the interpreter's end.
 [[nodiscard]] inline std::shared_ptr<void> keep(pybind11::object object) {
   return {object.release().ptr(), [](void* kept) {
             if (interpreter_ends()) return;  // and the process with it: nobody needs the memory

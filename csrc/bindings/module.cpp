@@ -1,11 +1,11 @@
-// The extension module warpload._core: the only native code that sees Python. None sees torch.
+// The extension module warpload._core: the only C++ that sees Python. None of it sees torch.
 #include <pybind11/pybind11.h>
 
 #include "bindings/register.hpp"
 #include "warpload/version.h"
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() = "warpload's native core: checkpoints, plans and loads.";
+  module.doc() = "warpload's core in C++: checkpoints, devices and loads.";
   module.attr("__version__") = WARPLOAD_VERSION;
   warpload::bindings::register_errors(module);
   warpload::bindings::register_checkpoint(module);

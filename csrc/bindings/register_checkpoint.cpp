@@ -91,8 +91,8 @@ unsigned bits_of(const std::string& code) {
 
 void register_checkpoint(py::module_& module) {
   using Paths = std::vector<std::filesystem::path>;
-  py::class_<Checkpoint, std::shared_ptr<Checkpoint>> bound(module, "Checkpoint",
-                                                            "Safetensors shards, opened and validated.");
+  py::class_<Checkpoint, std::shared_ptr<Checkpoint>> bound(
+      module, "Checkpoint", "A set of safetensors shards, opened and validated. Any thread may use it.");
   refuse_pickling(bound);
   bound
       .def_static(
@@ -102,20 +102,29 @@ void register_checkpoint(py::module_& module) {
             return std::const_pointer_cast<Checkpoint>(Checkpoint::open(shards, rules));
           },
           py::arg("shards"), py::kw_only(), py::arg("as_published") = false, py::call_guard<Unlocked>(),
-          "Open shards, or what one index file lists, strictly or as the libraries read it; every header is checked.")
+          "Open shards, or the shards that one index file lists. Every header is checked; no tensor is read. With "
+          "as_published an index is understood as diffusers and transformers do. Raises FormatError, IoError.")
       .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
-                  "Tensors from memory, as (name, dtype code, shape, address, bytes); `owner` keeps the memory.")
-      .def("tensors", &describe, "(name, dtype code, shape, shard) of each tensor, in file order.")
-      .def_property_readonly("oddities", &oddities_of, "(kind, sentence) of what is odd about files that were taken.")
+                  "Make a checkpoint of tensors in memory, (name, dtype code, shape, address, bytes) each. The "
+                  "object `owner` is held as long as the memory is needed. Raises InvalidArgumentError.")
+      .def("tensors", &describe,
+           "Return (name, dtype code, shape, shard) of each tensor, by shard and then by offset in its file.")
+      .def_property_readonly("oddities", &oddities_of,
+                             "What is odd about the files although they were taken: (kind, sentence) each.")
       .def("locate", &locate, py::arg("name"),
-           "(path, begin, end): the file that has a tensor, and its bytes there; of memory, what stands for the file.")
-      .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0, "The free-form metadata of one shard, or None.")
-      .def_property_readonly("shard_count", &Checkpoint::shard_count)
-      .def_property_readonly("nbytes", &data_bytes, "Bytes of tensor data in the files.")
-      .def("__len__", [](const Checkpoint& checkpoint) { return checkpoint.tensors().size(); });
-  module.def("dtype_bits", &bits_of, py::arg("code"), "Bits that one element takes.");
+           "Return (path, begin, end): the file that has a tensor, its first byte there, and the byte behind its "
+           "last. For a tensor in memory the path is the name that messages use. Raises InvalidArgumentError.")
+      .def("metadata", &Checkpoint::metadata, py::arg("shard") = 0,
+           "Return the free-form metadata of one shard, or None where its header has none.")
+      .def_property_readonly("shard_count", &Checkpoint::shard_count, "How many shards were opened.")
+      .def_property_readonly("nbytes", &data_bytes, "The bytes of all tensors in the files.")
+      .def(
+          "__len__", [](const Checkpoint& checkpoint) { return checkpoint.tensors().size(); },
+          "Return how many tensors there are.");
+  module.def("dtype_bits", &bits_of, py::arg("code"),
+             "Return the bits that one element of a dtype takes. Raises InvalidArgumentError for an unknown code.");
   module.def("is_cast_supported", &cast_supported, py::arg("source"), py::arg("destination"),
-             "Whether the core casts between the two dtype codes.");
+             "Tell whether the core casts from one dtype to another; False for an unknown code.");
 }
 
 }  // namespace warpload::bindings

@@ -21,8 +21,10 @@ struct BesideCaptures {
 };
 
 void register_beside_captures(py::module_& module) {
-  py::class_<BesideCaptures> bound(module, "BesideCaptures",
-                                   "Inside it this thread breaks no CUDA graph of another's.");
+  py::class_<BesideCaptures> bound(
+      module, "BesideCaptures",
+      "A context manager. Inside it, what this thread asks of the driver disturbs no CUDA graph that another thread "
+      "captures.");
   refuse_pickling(bound);
   bound.def("__enter__", [](BesideCaptures& self) { self.scope = self.backend->beside_captures(); })
       .def("__exit__", [](BesideCaptures& self, const py::args&) { self.scope.reset(); });
@@ -33,16 +35,20 @@ void register_beside_captures(py::module_& module) {
 void register_device(py::module_& module) {
   register_beside_captures(module);
   using Released = py::call_guard<Unlocked>;
-  py::class_<Device> bound(module, "Device", "Where tensors can live, reached through pinned slots.");
+  py::class_<Device> bound(module, "Device",
+                           "A device that tensors can be loaded to through pinned slots. Any thread may use it.");
   refuse_pickling(bound);
-  bound.def_static("host_through_slots", &Device::host_through_slots, "The host's memory, as if it were a GPU's.")
+  bound
+      .def_static("host_through_slots", &Device::host_through_slots,
+                  "Return the host's memory as a device that is reached as a GPU is, for tests.")
       .def_static("cuda", &Device::cuda, py::arg("ordinal"), py::arg("library") = "libcuda.so.1", Released(),
-                  "A GPU by its driver; its context is opened when it is first needed.")
-      .def_property_readonly("name", &Device::name)
+                  "Return the GPU with that number. Opens the driver now, its context when it is first needed. "
+                  "Raises DeviceError when there is no driver or no such GPU.")
+      .def_property_readonly("name", &Device::name, "The name as torch writes it: cpu, cuda:0 and so on.")
       .def(
           "beside_captures", [](const Device& device) { return BesideCaptures{device.backend()}; },
-          "A context manager for calls of the driver by others: they disturb no CUDA graph that another thread "
-          "captures.")
+          "Return a context manager for calls of the driver by others, torch's allocator say: inside it they "
+          "disturb no CUDA graph that another thread captures.")
       .def(
           "memory",
           [](const Device& device) {
@@ -53,7 +59,7 @@ void register_device(py::module_& module) {
             }
             return py::make_tuple(info.free_bytes, info.total_bytes);
           },
-          "(free, total) bytes.");
+          "Return (free, total): the bytes of memory that are free now, and all bytes. Raises DeviceError.");
 }
 
 }  // namespace warpload::bindings

@@ -1,4 +1,4 @@
-// Native errors become the classes of warpload.errors, which keep every field.
+// The core's errors become the classes of warpload.errors, which keep every field.
 #include <exception>
 #include <string>
 

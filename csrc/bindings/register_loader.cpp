@@ -1,6 +1,5 @@
 #include <pybind11/stl.h>
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,8 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/dlpack.hpp"
+#include "bindings/dlpack_capsule.hpp"
 #include "bindings/interpreter.hpp"
+#include "bindings/interruptible_wait.hpp"
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "bindings/unpicklable.hpp"
@@ -21,9 +21,6 @@ namespace warpload::bindings {
 namespace {
 
 namespace py = pybind11;
-
-// How often a wait looks for Ctrl-C.
-constexpr std::chrono::milliseconds kSignalInterval{50};
 
 DType parse(const std::string& name) {
   if (const auto dtype = parse_dtype(name)) return *dtype;
@@ -41,28 +38,6 @@ SegmentRequest make_request(std::shared_ptr<Checkpoint> checkpoint, const std::o
   if (dtype) options.dtype = parse(*dtype);
   for (const auto& [name, tensor_dtype] : tensor_dtypes) options.tensor_dtypes.emplace(name, parse(tensor_dtype));
   return {std::move(checkpoint), std::move(options)};
-}
-
-// Waits with the lock released, looking for signals in between; a signal's exception cancels and drains the
-// load.
-template <class Finished>
-void wait_interruptibly(LoadHandle& handle, Finished finished) {
-  while (true) {
-    {
-      const Unlocked unlocked;
-      if (finished(kSignalInterval)) break;
-    }
-    if (PyErr_CheckSignals() != 0) {
-      {
-        const Unlocked unlocked;
-        handle.cancel();
-        handle.wait();
-      }
-      throw py::error_already_set();
-    }
-  }
-  const Unlocked unlocked;
-  handle.rethrow_if_failed();
 }
 
 // Asks `function([(segment, bytes), ...])` for `[(address, owner), ...]`.
@@ -106,7 +81,7 @@ py::tuple describe_one(const Tensor& tensor) {
                         travels_typed(tensor.dtype()));
 }
 
-// The same of each tensor.
+// What describe_one says, of each tensor.
 py::list describe(const LoadHandle& handle, std::size_t segment) {
   const TensorList tensors = handle.tensors(segment);
   py::list result(tensors.size());
@@ -138,61 +113,87 @@ std::unique_ptr<Loader, DeleteUnlocked> make_loader(unsigned threads, std::uint6
                                                                           .direct_io = parse_direct_io(direct_io)}));
 }
 
+void wait(LoadHandle& handle) {
+  interruptible_wait(handle, [&](auto interval) { return handle.wait_for(interval); });
+  const Unlocked unlocked;
+  handle.rethrow_if_failed();
+}
+
+void wait_segment(LoadHandle& handle, std::size_t segment) {
+  interruptible_wait(handle, [&](auto interval) { return handle.wait_segment_for(segment, interval); });
+  const Unlocked unlocked;
+  handle.rethrow_if_failed();
+}
+
+// The copies are queued, so that this ends by itself; a driver's wait cannot be cut short.
+void wait_arrival(LoadHandle& handle, std::size_t segment) {
+  interruptible_wait(handle, [&](auto) {
+    handle.wait_arrival(segment);
+    return true;
+  });
+}
+
+void release_segment(LoadHandle& handle, std::size_t segment) {
+  interruptible_wait(handle, [&](auto interval) { return handle.release_segment_for(segment, interval); });
+}
+
 void register_handle(py::module_& module) {
   py::class_<LoadHandle, std::unique_ptr<LoadHandle, DeleteUnlocked>> bound(
-      module, "LoadHandle", "A load under way; dropping it cancels and drains.");
+      module, "LoadHandle",
+      "A load that is under way or has ended. When it is collected it cancels what is left, and waits for the "
+      "workers.");
   refuse_pickling(bound);
-  bound
-      .def(
-          "wait",
-          [](LoadHandle& handle) {
-            wait_interruptibly(handle, [&](auto interval) { return handle.wait_for(interval); });
-          },
-          "Wait for everything; raises the first worker's error. Ctrl-C cancels, drains and raises.")
-      .def(
-          "wait_segment",
-          [](LoadHandle& handle, std::size_t segment) {
-            wait_interruptibly(handle, [&](auto interval) { return handle.wait_segment_for(segment, interval); });
-          },
-          py::arg("segment"),
-          "Wait until the bytes of one segment have arrived or, on a device, their copies have been queued.")
+  bound.def("wait", &wait, "Wait until all bytes have arrived. Raises the first error of the load. Ctrl-C cancels it.")
+      .def("wait_segment", &wait_segment, py::arg("segment"),
+           "Wait until the bytes of one segment have arrived or, on a device, their copies have been queued. Raises "
+           "the first error of the load. Ctrl-C cancels it.")
       .def(
           "make_stream_wait",
           [](const LoadHandle& handle, std::size_t segment, std::uintptr_t stream) {
             handle.make_stream_wait(segment, reinterpret_cast<void*>(stream));
           },
           py::arg("segment"), py::arg("stream"), py::call_guard<Unlocked>(),
-          "Make the work of a stream wait for the copies of a segment that wait_segment has returned for.")
-      .def("wait_arrival", &LoadHandle::wait_arrival, py::arg("segment"), py::call_guard<Unlocked>(),
-           "Wait until the copies of such a segment are done; raises when one failed.")
-      .def("drop_segment", &LoadHandle::drop_segment, py::arg("segment"), py::call_guard<Unlocked>(),
-           "Give a segment up; its memory goes with the last of its tensors.")
+          "Make what is queued in a stream from now on wait for the copies of a segment that wait_segment has "
+          "returned for. The stream is the device's own handle. Raises DeviceError.")
+      .def("wait_arrival", &wait_arrival, py::arg("segment"),
+           "Wait until the copies of a segment that wait_segment has returned for are done. Raises DeviceError when "
+           "one failed. Ctrl-C cancels the load.")
+      .def("release_segment", &release_segment, py::arg("segment"),
+           "Release a segment: what has not been read of it is skipped, and its memory goes with the last of its "
+           "tensors. Waits for the workers that are at it. Ctrl-C cancels the load.")
       .def(
           "cancel",
           [](LoadHandle& handle) {
             if (!handle.wait_for({})) handle.cancel();  // in a child of fork, wait_for says so
           },
-          "Ask the workers to stop; does not wait.")
+          "Cancel the load. Does not wait for the workers, which finish the reads that they are in.")
       .def("tensors", &describe, py::arg("segment"),
-           "(name, dtype code, shape, DLPack capsule, capsule has dtype) of each tensor, at once. A capsule "
-           "can be "
-           "consumed once; call again for more.")
+           "Return (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype) of each tensor of a "
+           "segment, without waiting. A capsule can be consumed once; each call makes others.")
       .def(
           "tensor",
           [](const LoadHandle& handle, std::size_t segment, const std::string& name) {
             const TensorList tensors = handle.tensors(segment);
             return describe_one(tensors.at(name));
           },
-          py::arg("segment"), py::arg("name"), "The same of one tensor; each call gives another capsule.")
-      .def_property_readonly("done", &LoadHandle::done)
-      .def_property_readonly("bytes_done", [](const LoadHandle& handle) { return handle.progress().bytes_done; })
-      .def_property_readonly("bytes_total", [](const LoadHandle& handle) { return handle.progress().bytes_total; });
+          py::arg("segment"), py::arg("name"),
+          "Return (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype) of one tensor, "
+          "without waiting. A capsule can be consumed once; each call makes another one. Raises "
+          "InvalidArgumentError.")
+      .def_property_readonly("done", &LoadHandle::done, "Whether the load has ended, well or badly.")
+      .def_property_readonly(
+          "bytes_done", [](const LoadHandle& handle) { return handle.progress().bytes_done; },
+          "The bytes of files that have been read, and sent to their device.")
+      .def_property_readonly(
+          "bytes_total", [](const LoadHandle& handle) { return handle.progress().bytes_total; },
+          "The bytes of files that the load reads; views do not count.");
 }
 
 }  // namespace
 
 void register_loader(py::module_& module) {
-  py::class_<SegmentRequest> request_class(module, "SegmentRequest", "What one checkpoint becomes in the arena.");
+  py::class_<SegmentRequest> request_class(module, "SegmentRequest",
+                                           "How one checkpoint is loaded, to one segment of the arena.");
   refuse_pickling(request_class);
   request_class
       .def(py::init(&make_request), py::arg("checkpoint"), py::kw_only(), py::arg("dtype") = py::none(),
@@ -201,18 +202,19 @@ void register_loader(py::module_& module) {
       .def_property_readonly(
           "checkpoint",
           [](const SegmentRequest& request) { return std::const_pointer_cast<Checkpoint>(request.checkpoint); },
-          "What it asks for.");
+          "The checkpoint to load.");
   register_handle(module);
   using Released = py::call_guard<Unlocked>;
   py::class_<Loader, std::unique_ptr<Loader, DeleteUnlocked>> loader_class(
-      module, "Loader", "Owns the worker threads and the pinned slots.");
+      module, "Loader", "Owns the worker threads and the pinned slots. Any thread may use it.");
   refuse_pickling(loader_class);
   loader_class
       .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,
            py::arg("pinned_bytes") = LoaderOptions{}.pinned_bytes, py::arg("device_casts") = "auto",
            py::arg("direct_io") = "auto")
-      .def_property_readonly("threads", &Loader::threads)
-      .def_static("most_threads", &Loader::most_threads, "Workers that a loader has at most, whatever it is asked for.")
+      .def_property_readonly("threads", &Loader::threads, "How many workers this loader has.")
+      .def_static("most_threads", &Loader::most_threads,
+                  "Return how many workers a loader has at most, whatever it is asked for.")
       .def(
           "start",
           [](const Loader& loader, const std::vector<SegmentRequest>& requests, const py::object& allocate,
@@ -222,16 +224,21 @@ void register_loader(py::module_& module) {
             return loader.start(requests, allocator);
           },
           py::arg("requests"), py::arg("allocate") = py::none(), py::arg("allocate_staging") = py::none(),
-          "Plan, reserve the arena and start filling it. For the segments that need memory, allocate([(segment, "
-          "bytes), ...]) returns (address, owner) pairs; an address of 0 leaves it to the core. allocate_staging does "
-          "the same for working memory on the device of a segment, which the loader keeps; a MemoryError of it has the "
-          "workers cast instead.")
+          "Plan a load of the requests, reserve its arena and start filling it; returns before the bytes are there. "
+          "allocate([(segment, bytes), ...]) returns an (address, owner) pair for each segment that needs memory; "
+          "an address of 0 has the core allocate. allocate_staging does the same for working memory on a segment's "
+          "device, which the loader keeps; where it raises MemoryError the workers cast instead. Raises "
+          "InvalidArgumentError, OutOfMemoryError, DeviceError, IoError, and what the two functions raise.")
       .def("prepare", &Loader::prepare, py::arg("device"), py::arg("bytes"), Released(),
-           "Open a device and pin slots in the background.")
+           "Open a device and pin slots for loads of up to so many bytes. Does not wait for it; a failure shows in "
+           "a load.")
       .def("release_pinned_memory", &Loader::release_pinned_memory, Released(),
-           "Unpin the slots that no load uses; returns their bytes.")
-      .def_property_readonly("pinned_bytes", &Loader::pinned_bytes)
-      .def_property_readonly("pinning_failure", &Loader::pinning_failure);
+           "Release what no load uses: slots, copy streams, working memory for casts. Waits for copies that are "
+           "under way. Returns how many bytes of slots were released.")
+      .def_property_readonly("pinned_bytes", &Loader::pinned_bytes, "How many bytes of slots are pinned now.")
+      .def_property_readonly(
+          "pinning_failure", &Loader::pinning_failure,
+          "Why memory could not be pinned, the first time that it could not; empty when it always could.");
 }
 
 }  // namespace warpload::bindings

@@ -15,7 +15,7 @@ using convert_internal::kCastDestinations;
 using convert_internal::kCastSourceCount;
 using convert_internal::kCastSources;
 
-// The place of `dtype` in `dtypes`, or `count` when it isn't there.
+// The position of `dtype` in `dtypes`, or `count` when it isn't there.
 std::size_t index_of(DType dtype, const DType* dtypes, std::size_t count) noexcept {
   std::size_t index = 0;
   while (index < count && dtypes[index] != dtype) ++index;
@@ -33,8 +33,8 @@ bool has_f16c() noexcept {
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
-// __builtin_cpu_supports says yes only when the operating system also saves the registers of the
-// instructions.
+// __builtin_cpu_supports says yes only when the operating system also saves the registers of
+// the instructions.
 SimdLevel detect_best_level() noexcept {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && has_f16c();
@@ -75,12 +75,6 @@ const CastTable& table_of(SimdLevel level) noexcept {
 SimdLevel best_simd_level() noexcept {
   static const SimdLevel kBest = detect_best_level();
   return kBest;
-}
-
-bool simd_level_available(SimdLevel level) noexcept {
-  const SimdLevel best = best_simd_level();
-  if (level == SimdLevel::kScalar || level == best) return true;
-  return level == SimdLevel::kAvx2 && best == SimdLevel::kAvx512;  // whoever has AVX-512 has AVX2
 }
 
 CastFunction find_cast(DType source, DType destination, SimdLevel level) noexcept {

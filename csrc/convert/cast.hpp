@@ -18,11 +18,8 @@ using CastFunction = void (*)(const std::byte* source, std::byte* destination, s
 // The best level that this processor and this build support; found once, thread-safe.
 [[nodiscard]] SimdLevel best_simd_level() noexcept;
 
-// True when this processor and this build can run `level`.
-[[nodiscard]] bool simd_level_available(SimdLevel level) noexcept;
-
 // The cast from `source` to `destination`, or nullptr when the pair is not supported (see is_cast_supported).
-// Precondition: simd_level_available(level).
+// Precondition: the processor runs `level`: kScalar, the best one, or kAvx2 where that is kAvx512.
 [[nodiscard]] CastFunction find_cast(DType source, DType destination, SimdLevel level = best_simd_level()) noexcept;
 
 }  // namespace warpload

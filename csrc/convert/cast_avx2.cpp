@@ -1,5 +1,5 @@
-// Casts with AVX2 and F16C, eight elements at a time. Compiled with those instructions enabled and called
-// only where simd_level_available(SimdLevel::kAvx2); see cast_loop.hpp for why nothing here may have linkage.
+// Casts with AVX2 and F16C, eight elements at a time. Compiled with those instructions enabled, and called only on
+// processors that have them; see cast_loop.hpp for why nothing here may have linkage.
 #include <immintrin.h>
 
 #include "convert/cast_loop.hpp"

@@ -1,8 +1,8 @@
 // The cast of a single element between two dtypes, by way of fp32: what the plain C++ casts and the CUDA kernels
 // both do with every element.
 //
-// C++17, as elements.hpp and for its reasons; and as there, no file compiled for a special instruction set may
-// include this.
+// C++17, as elements.hpp and for its reasons; and as there, no file compiled for a special instruction set
+// may include this.
 #pragma once
 
 #include <cstdint>

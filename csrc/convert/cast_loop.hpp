@@ -1,9 +1,9 @@
 // The loop and the table that every instruction set shares.
 //
-// Everything is a template over a Lanes class that the including file defines in an anonymous namespace. That
-// gives each instantiation internal linkage, so that code compiled for AVX-512 can't replace a function of
-// another file. For the same reason nothing here is a plain inline function and nothing from std:: is
-// instantiated.
+// Everything is a template over a Lanes class that the including file defines in an anonymous namespace.
+// That gives each instantiation internal linkage, so that code compiled for AVX-512 can't replace a
+// function of another file. For the same reason nothing here is a plain inline function and nothing from
+// std:: is instantiated.
 //
 // A Lanes class has
 //   kCount                                    how many elements it handles at a time

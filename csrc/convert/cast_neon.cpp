@@ -101,7 +101,7 @@ struct NeonLanes {
             vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(bits)))};
   }
 
-  // The upper byte of fp16. A NaN is made quiet here because a compiler may drop a conversion to fp32 and
+  // The upper byte of fp16. A NaN is made quiet here because a compiler may leave out a conversion to fp32 and
   // back, and with it the quieting.
   static uint16x8_t load_fp8_e5m2_as_fp16(const std::byte* source) noexcept {
     const uint16x8_t bits = vshll_n_u8(load_bytes(source), 8);

@@ -14,9 +14,9 @@ inline constexpr DType kCastDestinations[] = {DType::f16, DType::bf16, DType::f3
 inline constexpr std::size_t kCastSourceCount = sizeof(kCastSources) / sizeof(kCastSources[0]);
 inline constexpr std::size_t kCastDestinationCount = sizeof(kCastDestinations) / sizeof(kCastDestinations[0]);
 
-// rows[s].functions[d] casts kCastSources[s] to kCastDestinations[d]; nullptr where the two are the same
-// type. Plain arrays: an inline member of std::array, compiled for AVX-512, could end up serving the whole
-// program.
+// rows[s].functions[d] casts kCastSources[s] to kCastDestinations[d]; nullptr where the two are the
+// same type. Plain arrays: an inline member of std::array, compiled for AVX-512, could end up serving
+// the whole program.
 struct CastRow {
   CastFunction functions[kCastDestinationCount];
 };

@@ -1,5 +1,5 @@
-// Casts of a single element, in plain C++ on bit patterns: the definition of right that every faster path
-// must meet.
+// Casts of a single element, in plain C++ on bit patterns: the definition of right that every faster
+// path must meet.
 //
 // Bit patterns (not float objects) travel between the steps, and the steps are integer arithmetic, so that no
 // NaN changes on the way unless a step says so and every machine gives the same bits: a GPU's own conversions
@@ -89,8 +89,8 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
   return expand_finite<4, 3>(bits);
 }
 
-// fp64 to fp32 as CVTSD2SS does it: nearest, ties to even; a NaN becomes quiet, keeps sign and upper payload
-// bits.
+// fp64 to fp32 as CVTSD2SS does it: nearest, ties to even; a NaN becomes quiet, keeps sign and
+// upper payload bits.
 [[nodiscard]] constexpr std::uint32_t fp32_from_fp64(std::uint64_t bits) noexcept {
   constexpr std::uint64_t kSmallestNormal = 0x3810000000000000U;  // 2^-126
   constexpr std::uint64_t kBeyondLargest = 0x47f0000000000000U;   // 2^128; the largest numbers below round up to it
@@ -112,8 +112,8 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
   return static_cast<std::uint32_t>((bits & ~kFp64MagnitudeMask) >> 32U | result);
 }
 
-// fp32 to fp16 as VCVTPS2PH does it: nearest, ties to even; a NaN becomes quiet, keeps sign and upper payload
-// bits.
+// fp32 to fp16 as VCVTPS2PH does it: nearest, ties to even; a NaN becomes quiet, keeps sign and
+// upper payload bits.
 [[nodiscard]] constexpr std::uint16_t fp16_from_fp32(std::uint32_t bits) noexcept {
   constexpr std::uint32_t kSmallestNormal = 0x38800000U;  // 2^-14
   constexpr std::uint32_t kBeyondLargest = 0x47800000U;   // 2^16; from 65520 on, numbers below round up to it
@@ -139,8 +139,8 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
 // fp32 to bf16: nearest, ties to even; every NaN becomes `nan_bits`.
 [[nodiscard]] constexpr std::uint16_t bf16_from_fp32(std::uint32_t bits, std::uint16_t nan_bits) noexcept {
   if (is_fp32_nan(bits)) return nan_bits;
-  // The magnitude and the sign round together: the largest finite magnitude plus its rounding never reaches
-  // the sign.
+  // The magnitude and the sign round together: the largest finite magnitude plus its rounding never
+  // reaches the sign.
   const std::uint32_t rounding = 0x7fffU + ((bits >> 16U) & 1U);
   return static_cast<std::uint16_t>((bits + rounding) >> 16U);
 }
@@ -155,7 +155,7 @@ template <unsigned kExponentBits, unsigned kMantissaBits>
     return sign | wide | (magnitude == kFp32ExponentMask ? kFp64ExponentMask : kFp64QuietNan);
   }
   if (magnitude >> kFp32MantissaBits != 0) return sign | (wide + kFp64Rebias);
-  // Subnormal: moved left, the leading one is a biased exponent of 1, and each place moved takes one off.
+  // Subnormal: moved left, the leading one is a biased exponent of 1, and each bit moved takes one off.
   const auto shift = static_cast<unsigned>(shift_to_normal(magnitude, kFp32MantissaBits));
   return sign | ((wide << shift) + kFp64Rebias - (static_cast<std::uint64_t>(shift) << kFp64MantissaBits));
 }

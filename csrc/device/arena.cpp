@@ -59,7 +59,7 @@ std::byte* Arena::take(std::uint64_t bytes) const {
   return begin;
 }
 
-bool Arena::give_back(const std::byte* begin, std::uint64_t bytes) const noexcept {
+bool Arena::release(const std::byte* begin, std::uint64_t bytes) const noexcept {
   const std::lock_guard lock(state_->mutex);
   const auto offset = static_cast<std::uint64_t>(begin - state_->begin);
   if (state_->end_of(offset, bytes) != state_->taken) return false;

@@ -1,4 +1,4 @@
-// The seam between the loader and a device: what a load needs of one, and no more.
+// The interface between the loader and a device: what a load needs of one, and no more.
 //
 // Two backends: the host, whose streams copy at once, and CUDA by its driver. The loader cannot tell them apart, so its
 // tests run on both.
@@ -23,7 +23,7 @@ class Event {
   virtual ~Event() = default;
   // True once everything that was queued before it has been done. Throws DeviceError.
   [[nodiscard]] virtual bool done() = 0;
-  // Waits for that, without spinning. Throws DeviceError.
+  // Waits until everything that was queued before it has been done, without spinning. Throws DeviceError.
   virtual void synchronize() = 0;
 };
 
@@ -45,15 +45,17 @@ class Stream {
 
   [[nodiscard]] virtual std::unique_ptr<Event> record() = 0;
 
-  // Work queued here from now on begins after all that is queued in the caller's stream (the device's own handle; null
-  // is its default stream); and the other way round. Throws InvalidArgumentError, before anything is queued, where the
-  // caller's stream is being captured into a graph.
-  // check_caller only throws what they would throw for such a stream, InvalidArgumentError where nothing can wait for
-  // it.
+  // Throws, and queues nothing, what the two functions below would throw for such a stream: InvalidArgumentError where
+  // it is being captured into a graph, so that nothing can wait for it.
   virtual void check_caller(void* caller_stream) = 0;
+  // Has work that is queued here from now on begin after all that is queued in the caller's stream: the device's own
+  // handle, null for its default stream. Throws InvalidArgumentError, before anything is queued, as check_caller does.
   virtual void wait_for_caller(void* caller_stream) = 0;
+  // Has work that is queued in the caller's stream from now on begin after all that is queued here. Throws
+  // InvalidArgumentError, before anything is queued, as check_caller does.
   virtual void make_caller_wait(void* caller_stream) = 0;
 
+  // Waits until all that is queued here has been done.
   virtual void synchronize() = 0;
 };
 
@@ -77,7 +79,7 @@ class DeviceBackend {
   // Throws DeviceError.
   [[nodiscard]] virtual DeviceMemoryInfo memory_info() = 0;
 
-  // Whoever calls the device's driver by himself (another library's allocator) disturbs no graph that another thread
+  // A caller of the device's own driver (another library's allocator) disturbs no graph that another thread
   // captures as long as the scope lives; the members here see to that themselves. Null where nothing can be disturbed.
   [[nodiscard]] virtual std::unique_ptr<ThreadScope> beside_captures() { return nullptr; }
 

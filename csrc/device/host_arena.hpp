@@ -1,4 +1,4 @@
-// Host memory for tensors: one reservation, given back segment by segment.
+// Host memory for tensors: one reservation, released segment by segment.
 //
 //   one mmap   |xxx| segment 0      | segment 1 | segment 2        |xxx|      xxx: cut off to align at 2 MiB
 //                  ^ huge pages     ^ each unmapped on its own, with its last owner
@@ -21,7 +21,7 @@ class HostSegment final : public Segment {
   using Segment::Segment;
   ~HostSegment() override;
 
-  // Gives the pages that lie wholly inside the range back to the system; the range then reads as zeros. Small ranges
+  // Returns the pages that lie wholly inside the range to the system; the range then reads as zeros. Small ranges
   // are left alone: breaking a huge page up costs more than it frees.
   void release(std::uint64_t offset, std::uint64_t bytes) const noexcept override;
 };

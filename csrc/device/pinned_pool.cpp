@@ -52,7 +52,7 @@ PinnedPool::Slot::Slot(PinnedPool& pool, std::unique_ptr<Buffer> buffer) noexcep
     : pool_(&pool), buffer_(std::move(buffer)) {}
 PinnedPool::Slot::Slot(Slot&& other) noexcept = default;
 PinnedPool::Slot::~Slot() {
-  if (buffer_) pool_->give_back(std::move(buffer_));
+  if (buffer_) pool_->release(std::move(buffer_));
 }
 std::span<std::byte> PinnedPool::Slot::bytes() const noexcept { return buffer_->bytes(); }
 
@@ -91,7 +91,7 @@ class PinnedPool::Looker {
 
 // ---- slots in use ---------------------------------------------------------------------------------------------------
 
-std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<DeviceBackend>& backend, const void* way,
+std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<DeviceBackend>& backend, const void* lane,
                                                     const std::function<bool()>& stopping) {
   Lock lock(mutex_);
   Looker looker(*this);
@@ -107,19 +107,19 @@ std::optional<PinnedPool::Slot> PinnedPool::acquire(const std::shared_ptr<Device
       ask_for(backend, slots_ + 1, lock);
       asked = true;
     }
-    if (auto buffer = take_landed(way, looker, lock)) return Slot(*this, std::move(buffer));
+    if (auto buffer = take_landed(lane, looker, lock)) return Slot(*this, std::move(buffer));
     if (!free_.empty()) continue;  // by now
-    changed_.wait_for(lock, looks_again(way, looker) ? kLookInterval : kStopInterval);
+    changed_.wait_for(lock, looks_again(lane, looker) ? kLookInterval : kStopInterval);
   }
   changed_.notify_one();  // what this one was woken for is for another
   return std::nullopt;
 }
 
 // A slot whose copy has ended; where nothing but a copy of its own can end, waits for that.
-std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(const void* way, Looker& looker, Lock& lock) {
-  if (routes_.contains(way)) {
+std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(const void* lane, Looker& looker, Lock& lock) {
+  if (routes_.contains(lane)) {
     looker.rest();  // its own copy may take long
-    return take_oldest(way, !pinning_, true, lock);
+    return take_oldest(lane, !pinning_, true, lock);
   }
   if (routes_.empty() || !looker.may_look()) return nullptr;
   std::vector<const void*> others;
@@ -131,14 +131,15 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_landed(const void* way, Loo
 }
 
 // Whether there are copies whose end this one has to look for, as nobody is told of it.
-bool PinnedPool::looks_again(const void* way, const Looker& looker) const noexcept {
-  const auto own = routes_.find(way);
+bool PinnedPool::looks_again(const void* lane, const Looker& looker) const noexcept {
+  const auto own = routes_.find(lane);
   return own == routes_.end() ? looker.looks() : !own->second.flights.empty();
 }
 
-// The slot of a way's oldest copy once that has ended: waits for it, or only looks. Nothing where there is none by now.
-std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest(const void* way, bool wait, bool own, Lock& lock) {
-  const auto found = routes_.find(way);
+// The slot of a lane's oldest copy once that has ended: waits for it, or only looks. Nothing where there is
+// none by now.
+std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest(const void* lane, bool wait, bool own, Lock& lock) {
+  const auto found = routes_.find(lane);
   if (found == routes_.end() || found->second.flights.empty()) return nullptr;
   Route& route = found->second;  // stays while something of it is looked at
   Flight oldest = std::move(route.flights.front());
@@ -162,7 +163,7 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest(const void* way, boo
   lock.lock();
   --route.looked_at;
   if (!landed && !error) route.flights.push_front(std::move(oldest));
-  if (route.flights.empty() && route.looked_at == 0) routes_.erase(way);
+  if (route.flights.empty() && route.looked_at == 0) routes_.erase(lane);
   if (error) {
     --slots_;
     pinned_ -= oldest.buffer->pinner ? 1 : 0;
@@ -173,11 +174,11 @@ std::unique_ptr<PinnedPool::Buffer> PinnedPool::take_oldest(const void* way, boo
   return std::move(oldest.buffer);
 }
 
-void PinnedPool::in_flight(Slot slot, std::unique_ptr<Event> event, const void* way) {
+void PinnedPool::in_flight(Slot slot, std::unique_ptr<Event> event, const void* lane) {
   Flight flight{std::move(slot.buffer_), std::move(event)};
   try {
     const std::lock_guard lock(mutex_);
-    routes_[way].flights.push_back(std::move(flight));
+    routes_[lane].flights.push_back(std::move(flight));
     changed_.notify_one();
   } catch (...) {  // nothing was moved: the memory must not go while the copy reads it
     static_cast<void>(wait_for(*flight.event));
@@ -185,10 +186,10 @@ void PinnedPool::in_flight(Slot slot, std::unique_ptr<Event> event, const void* 
   }
 }
 
-void PinnedPool::landed(const void* way) noexcept {
+void PinnedPool::landed(const void* lane) noexcept {
   std::deque<Flight> flights;  // their events go without the lock
   const std::lock_guard lock(mutex_);
-  const auto found = routes_.find(way);
+  const auto found = routes_.find(lane);
   if (found == routes_.end()) return;
   std::swap(flights, found->second.flights);
   for (Flight& flight : flights) free_.push_back(std::move(flight.buffer));
@@ -196,7 +197,7 @@ void PinnedPool::landed(const void* way) noexcept {
   changed_.notify_all();
 }
 
-void PinnedPool::give_back(std::unique_ptr<Buffer> buffer) noexcept {
+void PinnedPool::release(std::unique_ptr<Buffer> buffer) noexcept {
   const std::lock_guard lock(mutex_);
   free_.push_back(std::move(buffer));
   changed_.notify_one();
@@ -246,15 +247,15 @@ void PinnedPool::pin_until_satisfied(Lock& lock) noexcept {
   lock.unlock();
 }
 
-// Makes a slot, or finds that the ring has to stay as it is. The lock is released meanwhile, as that takes a
-// millisecond.
+// Makes a slot, or finds that the ring has to stay as it is. The lock is released meanwhile, as that
+// takes a millisecond.
 void PinnedPool::pin_one(Lock& lock) noexcept {
   ++slots_;
   const bool pageable = pageable_;
   std::unique_ptr<Buffer> buffer;
   std::exception_ptr error;
   try {
-    free_.reserve(slots_);  // so that giving back cannot fail
+    free_.reserve(slots_);  // so that release cannot fail
     lock.unlock();
     buffer = make_buffer(pinner_, pageable);
   } catch (...) {
@@ -302,7 +303,7 @@ void PinnedPool::note_failure(const std::exception_ptr& error) noexcept {
   }
 }
 
-// ---- giving back ----------------------------------------------------------------------------------------------------
+// ---- releasing ------------------------------------------------------------------------------------------------------
 
 std::uint64_t PinnedPool::release_unused() {
   std::vector<std::unique_ptr<Buffer>> unused;
@@ -314,7 +315,7 @@ std::uint64_t PinnedPool::release_unused() {
     unused = std::exchange(free_, {});
     free_.reserve(slots_);
     for (auto route = routes_.begin(); route != routes_.end();) {
-      auto& [way, copies] = *route;
+      auto& [lane, copies] = *route;
       std::move(copies.flights.begin(), copies.flights.end(), std::back_inserter(flights));
       copies.flights.clear();
       route = copies.looked_at == 0 ? routes_.erase(route) : std::next(route);
@@ -346,11 +347,6 @@ std::uint64_t PinnedPool::release_unused() {
   }
   changed_.notify_all();
   return released * options_.slot_bytes;
-}
-
-std::uint64_t PinnedPool::bytes() const {
-  const std::lock_guard lock(mutex_);
-  return slots_ * options_.slot_bytes;
 }
 
 std::uint64_t PinnedPool::pinned_bytes() const {

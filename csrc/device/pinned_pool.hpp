@@ -1,7 +1,7 @@
 // A bounded ring of pinned host buffers ("slots") that bytes pass through on their way to a device.
 //
-//    pinner --pins--> free <------------------give_back-----------------+
-//                      | acquire                                        |
+//    pinner --pins--> free <-------------------release-----------------+
+//                      | acquire                                       |
 //                      +------------> being filled --------------------+
 //                      | acquire           | in_flight(event)
 //                      |                   v
@@ -46,7 +46,7 @@ class PinnedPool {
   struct Buffer;
 
  public:
-  // A leased slot, free for writing. Dropping it gives it back as free: only when no copy reads from it.
+  // A leased slot, free for writing. Its destructor releases it to the ring as free: only when no copy reads from it.
   class Slot {
    public:
     Slot(Slot&& other) noexcept;
@@ -69,27 +69,26 @@ class PinnedPool {
   // Has so many slots pinned, as far as the ring may have them, and does not wait for them.
   void reserve(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots);
 
-  // Waits for a slot: a free one, else one whose copy has ended. `way` is who asks, one load on its way to one device:
+  // Waits for a slot: a free one, else one whose copy has ended. `lane` is who asks, one load to one device:
   // it waits for the oldest copy of its own, and looks for the ends of others' only where it has none, so that a device
   // or a stream that is busy for long holds up nobody else. `backend` pins where the ring may grow. Nothing when
   // `stopping` becomes true meanwhile (looked at every 20 ms, and after each copy). Throws OutOfMemoryError when there
-  // is no slot at all and no memory for one, DeviceError when a device does not say whether a copy of `way` is done.
-  [[nodiscard]] std::optional<Slot> acquire(const std::shared_ptr<DeviceBackend>& backend, const void* way,
+  // is no slot at all and no memory for one, DeviceError when a device does not say whether a copy of `lane` is done.
+  [[nodiscard]] std::optional<Slot> acquire(const std::shared_ptr<DeviceBackend>& backend, const void* lane,
                                             const std::function<bool()>& stopping);
 
-  // The slot is read by a copy of `way` until `event` is done. Copies of one way end in the order of these calls, more
-  // or less.
-  void in_flight(Slot slot, std::unique_ptr<Event> event, const void* way);
+  // The slot is read by a copy of `lane` until `event` is done. Copies of one lane end in the order of these calls,
+  // more or less.
+  void in_flight(Slot slot, std::unique_ptr<Event> event, const void* lane);
 
-  // All copies of that way have been done: its slots are free.
-  void landed(const void* way) noexcept;
+  // All copies of that lane have been done: its slots are free.
+  void landed(const void* lane) noexcept;
 
   // Unpins and frees what is not in use; returns the bytes. Waits for what is in flight and for the pinner.
   std::uint64_t release_unused();
 
   [[nodiscard]] std::uint64_t slot_bytes() const noexcept { return options_.slot_bytes; }
-  [[nodiscard]] std::uint64_t bytes() const;         // of all slots
-  [[nodiscard]] std::uint64_t pinned_bytes() const;  // of those that are pinned
+  [[nodiscard]] std::uint64_t pinned_bytes() const;  // of the slots that are pinned
 
   // Why memory could not be pinned, the first time that it could not; empty when it always could.
   [[nodiscard]] std::string pinning_failure() const;
@@ -107,9 +106,9 @@ class PinnedPool {
 
   class Looker;
 
-  [[nodiscard]] std::unique_ptr<Buffer> take_landed(const void* way, Looker& looker, Lock& lock);
-  [[nodiscard]] bool looks_again(const void* way, const Looker& looker) const noexcept;
-  [[nodiscard]] std::unique_ptr<Buffer> take_oldest(const void* way, bool wait, bool own, Lock& lock);
+  [[nodiscard]] std::unique_ptr<Buffer> take_landed(const void* lane, Looker& looker, Lock& lock);
+  [[nodiscard]] bool looks_again(const void* lane, const Looker& looker) const noexcept;
+  [[nodiscard]] std::unique_ptr<Buffer> take_oldest(const void* lane, bool wait, bool own, Lock& lock);
   [[nodiscard]] bool lacks_slots() const noexcept;
   void ask_for(const std::shared_ptr<DeviceBackend>& pinner, std::uint64_t slots, Lock& lock);
   void pin_until_satisfied(Lock& lock) noexcept;
@@ -117,14 +116,14 @@ class PinnedPool {
   [[nodiscard]] std::unique_ptr<Buffer> make_buffer(const std::shared_ptr<DeviceBackend>& pinner, bool pageable);
   void note_failure(const std::exception_ptr& error) noexcept;
   [[nodiscard]] std::uint64_t slot_limit() const noexcept;
-  void give_back(std::unique_ptr<Buffer> buffer) noexcept;
+  void release(std::unique_ptr<Buffer> buffer) noexcept;
 
   PinnedPoolOptions options_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::condition_variable pinner_rests_;
   std::vector<std::unique_ptr<Buffer>> free_;
-  std::map<const void*, Route> routes_;  // of ways with copies under way
+  std::map<const void*, Route> routes_;  // of lanes with copies under way
   bool somebody_looks_ = false;          // for ends of copies that nobody waits for
   std::vector<Flight> lost_;             // the device did not say whether they have landed: kept until the end
   std::uint64_t slots_ = 0;              // made or being made, but for those that are lost

@@ -8,7 +8,7 @@
 
 namespace warpload {
 
-// Owns its memory; the destructor gives it back. The address is the device's: only the host's may be followed by the
+// Owns its memory; the destructor releases it. The address is the device's: only the host's may be followed by the
 // processor. Threads: immutable but for release.
 class Segment {
  public:
@@ -20,8 +20,8 @@ class Segment {
   [[nodiscard]] std::byte* data() const noexcept { return begin_; }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
 
-  // The range is needed no more although the segment lives on; what can be given back by itself is. Its contents are
-  // then undefined.
+  // The range is needed no more although the segment lives on; what can be released by itself is. Its contents
+  // are then undefined.
   virtual void release(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) const noexcept {}
 
  private:
@@ -29,7 +29,7 @@ class Segment {
   std::uint64_t bytes_;
 };
 
-// Memory that somebody else allocated: given back by dropping `owner`, on whatever thread drops the last tensor.
+// Memory that somebody else allocated: released with `owner`, on whatever thread releases the last tensor.
 class AdoptedSegment final : public Segment {
  public:
   AdoptedSegment(std::byte* begin, std::uint64_t bytes, std::shared_ptr<void> owner) noexcept

@@ -19,7 +19,7 @@ std::exception_ptr catch_all(const Function& function) noexcept {
 
 TaskGroup::~TaskGroup() {
   stopping_.store(true, std::memory_order_relaxed);
-  drop_queued();
+  withdraw_queued();
   wait();
 }
 
@@ -71,10 +71,10 @@ void TaskGroup::fail(std::exception_ptr error) noexcept {
     error_ = std::move(error);
     stopping_.store(true, std::memory_order_relaxed);
   }
-  drop_queued();
+  withdraw_queued();
 }
 
-void TaskGroup::drop_queued() noexcept {
+void TaskGroup::withdraw_queued() noexcept {
   const auto withdrawn = pool_.withdraw(this);
   if (!withdrawn.empty()) leave(withdrawn.size());
 }

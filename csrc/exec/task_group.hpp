@@ -14,7 +14,7 @@
 
 namespace warpload {
 
-// The first error wins: it is kept, `stopping()` becomes true, tasks that have not begun are dropped and
+// The first error wins: it is kept, `stopping()` becomes true, tasks that have not begun are withdrawn and
 // those that run are expected to look at `stopping()` and return. Later errors are ignored, as they are
 // mostly echoes of the first.
 //
@@ -48,7 +48,7 @@ class TaskGroup {
 
  private:
   void execute(const std::function<void()>& task) noexcept;
-  void drop_queued() noexcept;
+  void withdraw_queued() noexcept;
   void leave(std::size_t tasks) noexcept;
   void note_error(std::exception_ptr error) noexcept;
 

@@ -10,8 +10,8 @@
 
 namespace warpload {
 
-// Runs tasks in the order of their submission. Tasks must not throw: a TaskGroup, which catches, is the usual
-// way in.
+// Runs tasks in the order of their submission. Tasks must not throw: a TaskGroup, which catches, is the
+// usual way in.
 //
 // Threads: submit may be called from any thread, a worker's included. The destructor runs what is still
 // queued, then joins; it must not be called by a worker.

@@ -128,7 +128,7 @@ void Checkpoint::index_names() {
                      .path = shard_path(tensor.shard),
                      .tensor = tensor.name,
                      .range = tensor.range,
-                     .cure = "load the two files apart, or drop one"});
+                     .cure = "load the two files apart, or leave one out"});
 }
 
 const TensorInfo* Checkpoint::find(std::string_view name) const {

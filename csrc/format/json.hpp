@@ -60,11 +60,11 @@ struct JsonError {
 // Objects and arrays that may be open at once: as many as the safetensors package takes in a header.
 inline constexpr std::size_t kMaxJsonDepth = 127;
 
-// Parses one JSON value surrounded by nothing but JSON white space. Refuses what RFC 8259 refuses, and also a
-// byte order mark, a key that an object already has (unless the handler takes it), and deeper nesting than
+// Parses one JSON value surrounded by nothing but JSON white space. Refuses what RFC 8259 refuses, and also a byte
+// order mark, a key that an object already has (unless the handler takes it), and deeper nesting than
 // kMaxJsonDepth. Time is O(n log n). Memory is some 64 bytes a key that may not come again, in the objects that are
-// open, and as much as the longest string with an escape takes. The handler may have received tokens before an error is
-// found.
+// open, and as much as the longest string with an escape takes. The handler may have received tokens before an
+// error is found.
 [[nodiscard]] std::optional<JsonError> parse_json(std::string_view text, JsonHandler& handler);
 
 // "an object", "a string", ...: for messages.

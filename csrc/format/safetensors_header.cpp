@@ -335,7 +335,7 @@ SafetensorsHeader parse_header(const ByteSource& source, std::string_view text) 
 //            ^ c.begin must be here: before it is an overlap with b, after it a hole
 //
 // Ranges count from data_begin until here, and from the start of the file afterwards.
-void place_tensors(const ByteSource& source, SafetensorsHeader& header) {
+void locate_tensors(const ByteSource& source, SafetensorsHeader& header) {
   const std::uint64_t data_size = source.size() - header.data_begin;
   const auto refuse = [&](std::string reason, std::string tensor, ByteRange range, const char* cure) {
     throw FormatError(
@@ -389,7 +389,7 @@ SafetensorsHeader read_safetensors_header(const ByteSource& source) {
     if (left.range.end != right.range.end) return left.range.end < right.range.end;
     return left.name < right.name;
   });
-  place_tensors(source, header);
+  locate_tensors(source, header);
   return header;
 }
 

@@ -35,9 +35,9 @@ struct SafetensorsHeader {
 // Longest header that the format allows, in bytes (the same bound as the safetensors package).
 inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 
-// Reads and checks the header: every rule of the format, before anything is allocated for tensors. Throws FormatError
-// with path, tensor, byte range, reason and cure, or IoError when the bytes cannot be read. Reads nothing but the
-// header.
+// Reads and checks the header: every rule of the format, before anything is allocated for tensors. Throws
+// FormatError with path, tensor, byte range, reason and cure, or IoError when the bytes cannot be read. Reads
+// nothing but the header.
 //
 // Takes what the safetensors package takes, with the same meaning: unknown fields, an entry that is an array, a dtype
 // that is an object, repeated keys in the metadata. Two exceptions: a tensor's name that comes twice (the package takes

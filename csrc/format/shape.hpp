@@ -14,8 +14,8 @@ namespace warpload {
 
 inline constexpr std::uint64_t kMaxExtent = std::numeric_limits<std::int64_t>::max();  // torch's sizes are signed
 
-// Far beyond what frameworks work with (numpy ends at 64). A header of the largest size could have half a hundred
-// million.
+// Far beyond what frameworks work with (numpy ends at 64). A header of the largest size could have half
+// a hundred million.
 inline constexpr std::size_t kMaxAxes = 65'536;
 
 // The product of the extents, in the order of the axes as the format's reference multiplies: nothing where it passes 64

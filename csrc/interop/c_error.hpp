@@ -34,7 +34,7 @@ warpload_status run(warpload_error** error, const Body& body) noexcept {
   }
 }
 
-// The same for a pointer that the caller must not leave out.
+// What the pointer points to. Throws InvalidArgumentError, naming the parameter, where it is null.
 template <class Pointee>
 [[nodiscard]] Pointee& required(Pointee* pointer, const char* parameter) {
   if (pointer != nullptr) return *pointer;

@@ -9,7 +9,7 @@
 namespace warpload::c_interface {
 namespace {
 
-// Nothing may fail once the caller's memory is kept: a load that is not started does not give it back.
+// Nothing may fail once the caller's memory is kept: a load that is not started does not release it.
 std::unique_ptr<warpload_load> start(const warpload_loader& loader, const Checkpoint::Ptr& checkpoint,
                                      LoadRequest request) {
   LoadHandle handle = loader.loader.start(checkpoint, std::move(request.segment));

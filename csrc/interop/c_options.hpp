@@ -10,7 +10,7 @@
 
 namespace warpload::c_interface {
 
-// Memory of the caller's. From keep() on, the end of this object gives it back.
+// Memory of the caller's. From keep() on, the end of this object releases it.
 class LentMemory {
  public:
   explicit LentMemory(const warpload_memory& memory) noexcept : memory_(memory) {}

@@ -16,16 +16,16 @@ DlpackOffer::DlpackOffer(const Tensor& tensor)
 
 void DlpackOffer::end_capsule(bool taken) noexcept {
   if (!taken) end_tensor();
-  drop_share();
+  release_share();
 }
 
 void DlpackOffer::end_tensor() noexcept {
   if (ended_.exchange(true)) return;
   exported_->deleter(exported_);
-  drop_share();
+  release_share();
 }
 
-void DlpackOffer::drop_share() noexcept {
+void DlpackOffer::release_share() noexcept {
   if (shares_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 

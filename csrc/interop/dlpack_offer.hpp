@@ -42,7 +42,7 @@ class DlpackOffer {
   ~DlpackOffer() = default;
 
   void end_tensor() noexcept;
-  void drop_share() noexcept;
+  void release_share() noexcept;
 
   dlpack_abi::ManagedTensor* exported_;
   dlpack_abi::ManagedTensor abi_;

@@ -111,8 +111,8 @@ Opened open_regular(const std::filesystem::path& path, OpenFiles& files) {
   if (!S_ISREG(mode)) {
     refuse_kind(path.string(), mode, S_ISDIR(mode) ? EISDIR : 0);
   }
-  // pread() on a regular file ignores O_NONBLOCK, io_uring does not: it would answer EAGAIN for uncached
-  // pages.
+  // pread() on a regular file ignores O_NONBLOCK, io_uring does not: it would answer EAGAIN
+  // for uncached pages.
   const int flags = ::fcntl(opened.fd.get(), F_GETFL);
   if (flags < 0 || ::fcntl(opened.fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
     refuse_call("set to blocking reads", path, errno);

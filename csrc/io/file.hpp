@@ -27,13 +27,14 @@ class File final : public ByteSource {
   [[nodiscard]] static std::shared_ptr<const File> open(
       const std::filesystem::path& path, DirectCalls calls = {},
       const std::shared_ptr<OpenFiles>& files = OpenFiles::of_process());
-  ~File() override { files_->forget(residency_); }
+  ~File() override { files_->release(residency_); }
 
   [[nodiscard]] const std::string& path() const noexcept override { return path_; }
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
   void read_exact(std::uint64_t offset, std::span<std::byte> destination) const override;
 
-  // The same by a lease of this file, which spares asking for one; null is what lease() returned.
+  // Reads as read_exact does, by a lease of this file, which spares asking for one. A null lease is one that lease()
+  // returned.
   void read_exact(const OpenFiles::Lease& lease, std::uint64_t offset, std::span<std::byte> destination) const;
 
   // Its descriptor, open as long as the lease is held: hold one while many reads follow each other. Null where there is

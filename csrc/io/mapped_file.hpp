@@ -18,8 +18,8 @@ namespace warpload {
 // Ownership: shared by all tensors that point into it; unmapped with the last of them. Threads: immutable.
 class MappedFile {
  public:
-  // Throws IoError when the file has shrunk since it was opened or cannot be mapped. An empty file gives an empty
-  // span.
+  // Throws IoError when the file has shrunk since it was opened or cannot be mapped. An empty file gives
+  // an empty span.
   [[nodiscard]] static std::shared_ptr<const MappedFile> map(const File& file);
 
   MappedFile(const MappedFile&) = delete;

@@ -16,7 +16,7 @@ namespace warpload {
 // file has become shorter in the meantime that gives an IoError, where touching them would raise SIGBUS.
 class MemoryByteSource final : public ByteSource {
  public:
-  // `owner` keeps the memory; it may be dropped on any thread. `name` is for error messages.
+  // `owner` keeps the memory; it may be released on any thread. `name` is for error messages.
   MemoryByteSource(std::span<const std::byte> bytes, std::shared_ptr<void> owner, std::string name)
       : bytes_(bytes), owner_(std::move(owner)), name_(std::move(name)) {}
 

@@ -59,7 +59,7 @@ OpenFiles::Lease OpenFiles::keep(const Residency& file, Lease fresh) {
   return fresh;
 }
 
-void OpenFiles::forget(const Residency& file) noexcept {
+void OpenFiles::release(const Residency& file) noexcept {
   Lease closed;  // goes without the lock
   const std::lock_guard lock(mutex_);
   const auto found = by_file_.find(&file);
@@ -78,11 +78,6 @@ int OpenFiles::open_by(const std::function<int()>& open) {
     errno = system_error;
     return descriptor;
   }
-}
-
-std::size_t OpenFiles::count() const {
-  const std::lock_guard lock(mutex_);
-  return entries_.size();
 }
 
 // False when there was none.

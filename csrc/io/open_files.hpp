@@ -61,12 +61,11 @@ class OpenFiles {
   // Adds a file that was just opened. Returns what is to be used: another thread's, where that was faster.
   [[nodiscard]] Lease keep(const Residency& file, Lease fresh);
 
-  void forget(const Residency& file) noexcept;
+  // Closes the file, unless it is leased, and keeps no note of it.
+  void release(const Residency& file) noexcept;
 
   // Calls `open`, which returns a descriptor or -1, again as long as the process has none left and some can be closed.
   [[nodiscard]] int open_by(const std::function<int()>& open);
-
-  [[nodiscard]] std::size_t count() const;
 
  private:
   struct Entry {

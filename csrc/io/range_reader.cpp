@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 
 #include "warpload/error.hpp"
@@ -18,8 +17,8 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kBufferBytes =
     (RangeReader::kWindowBytes + 2 * DirectFile::kMemoryAlignment + kHugePage - 1) / kHugePage * kHugePage;
 
-// A disk takes only so many pieces of memory in one request (254 are usual for a virtual one). In small pages, each a
-// piece of its own, requests stay below 1 MiB and a direct read can be half as fast as the disk is.
+// A disk takes only so many stretches of memory in one request (254 are usual for a virtual one). In small pages, each
+// a stretch of its own, requests stay below 1 MiB and a direct read can be half as fast as the disk is.
 std::byte* allocate_buffer() {
   void* memory = std::aligned_alloc(kHugePage, kBufferBytes);
   if (memory == nullptr) throw std::bad_alloc();
@@ -78,24 +77,11 @@ std::optional<std::size_t> RangeReader::read_straight(const File& file, ByteRang
   if (size > memory.size()) return std::nullopt;
   const std::size_t valid = direct->read(begin, memory.first(static_cast<std::size_t>(size)));
   if (begin + valid < range.end) return std::nullopt;  // the plain read says what is wrong
-  ++counts_.straight_reads;
   return static_cast<std::size_t>(range.begin - begin);
-}
-
-void RangeReader::read(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination,
-                       std::uint64_t lookahead_end) {
-  if (file != nullptr) {
-    if (const auto bytes = view(*file, range, lookahead_end); !bytes.empty()) {
-      std::memcpy(destination.data(), bytes.data(), bytes.size());
-      return;
-    }
-  }
-  read_plainly(source, file, range, destination);
 }
 
 void RangeReader::read_plainly(const ByteSource& source, const File* file, ByteRange range,
                                std::span<std::byte> destination) {
-  ++counts_.plain_reads;
   if (file != nullptr) {
     file->read_exact(lease_of(*file), range.begin, destination);
   } else {
@@ -126,7 +112,6 @@ bool RangeReader::fill_directly(const File& file, ByteRange window) {
   const std::uint64_t end = (window.end + direct->block() - 1) / direct->block() * direct->block();
   const std::size_t valid = direct->read(begin, {buffer_.get(), static_cast<std::size_t>(end - begin)});
   if (!direct->possible()) return false;
-  ++counts_.direct_windows;
   buffer_begin_ = begin;
   window_ = {&file, {window.begin, std::clamp(begin + valid, window.begin, window.end)}};
   return true;
@@ -138,7 +123,6 @@ void RangeReader::fill_through_cache(const File& file, ByteRange window) {
   } catch (const IoError&) {
     return;  // what is wrong may lie beyond the range that was asked for; its own read will tell
   }
-  ++counts_.cold_windows;
   buffer_begin_ = window.begin;
   window_ = {&file, window};
 }

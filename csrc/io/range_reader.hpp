@@ -14,14 +14,6 @@
 
 namespace warpload {
 
-// What a reader has done so far.
-struct ReadCounts {
-  std::uint64_t plain_reads = 0;     // ranges read straight into the caller's memory
-  std::uint64_t direct_windows = 0;  // windows read past the page cache
-  std::uint64_t straight_reads = 0;  // ranges read past it straight into the caller's memory
-  std::uint64_t cold_windows = 0;    // windows read through it because the file system has no other way
-};
-
 // One worker's reader. Ranges that are mostly in the page cache, and all of a source that is no file, are read plainly.
 // For others it reads a window ahead into a buffer of its own and serves this range and those that follow from there.
 //
@@ -46,14 +38,9 @@ class RangeReader {
   [[nodiscard]] std::optional<std::size_t> read_straight(const File& file, ByteRange range,
                                                          std::span<std::byte> memory);
 
-  // Fills `destination`, of the range's size. `file` is `source` where that is one, else nullptr.
-  void read(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination,
-            std::uint64_t lookahead_end);
-
-  // As read(), but never by way of the buffer; for a range that view() has declined.
+  // Fills `destination`, of the range's size, without the buffer: for a range that view() has declined, and for sources
+  // that are no files. `file` is `source` where that is a file, else nullptr.
   void read_plainly(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination);
-
-  [[nodiscard]] const ReadCounts& counts() const noexcept { return counts_; }
 
  private:
   struct Free {
@@ -82,7 +69,6 @@ class RangeReader {
   Span window_;                              // what the buffer holds
   std::uint64_t buffer_begin_ = 0;           // offset in the file of the buffer's first byte
   Span hot_;                                 // found to be in the page cache: not asked for again
-  ReadCounts counts_;
 };
 
 }  // namespace warpload

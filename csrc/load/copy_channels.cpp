@@ -21,7 +21,7 @@ CopyChannelList CopyChannels::lease(DeviceBackend& backend, unsigned count) {
   return leased;
 }
 
-void CopyChannels::give_back(CopyChannelList channels) noexcept {
+void CopyChannels::release(CopyChannelList channels) noexcept {
   const std::lock_guard lock(mutex_);
   try {
     idle_.reserve(most_idle_);

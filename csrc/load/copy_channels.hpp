@@ -31,11 +31,12 @@ class CopyChannels {
   // `most_idle` is how many are kept: what one load uses.
   explicit CopyChannels(std::size_t most_idle) noexcept : most_idle_(most_idle) {}
 
-  // Those that are idle, and new ones as far as they do not suffice. Throws DeviceError.
+  // Gives `count` channels to one load: idle ones, and new ones where those do not suffice. Throws DeviceError.
   [[nodiscard]] CopyChannelList lease(DeviceBackend& backend, unsigned count);
 
-  // Whatever was queued in their streams must have been done. What is more than may be kept goes.
-  void give_back(CopyChannelList channels) noexcept;
+  // Takes leased channels back, all of whose queued work has been done. Those that are more than may be kept are
+  // destroyed.
+  void release(CopyChannelList channels) noexcept;
 
   // Destroys the idle ones with their memory.
   void release_unused();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "load/best_rate.hpp"
+#include "load/copy_stream_waits.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload {
@@ -36,17 +37,9 @@ DeviceLane::DeviceLane(std::shared_ptr<DeviceBackend> backend, std::shared_ptr<P
 }
 
 DeviceLane::~DeviceLane() {
-  bool well = true;
-  for (const auto& channel : channels_) {
-    try {
-      channel->stream->synchronize();
-    } catch (const Error&) {  // the device is lost: nothing copies any more, and nothing will
-      well = false;
-    }
-  }
-  if (!well) return;
+  if (!come_to_rest(channels_)) return;
   pool_->landed(this);
-  owner_->give_back(std::move(channels_));
+  owner_->release(std::move(channels_));
 }
 
 std::optional<PinnedPool::Slot> DeviceLane::acquire(const std::function<bool()>& stopping) const {
@@ -79,12 +72,11 @@ double DeviceLane::measure_link() const {
 
 void DeviceLane::check_caller(void* caller_stream) const { channels_.front()->stream->check_caller(caller_stream); }
 
-void DeviceLane::wait_for_caller(void* caller_stream) {
-  for (const auto& channel : channels_) {
-    const std::lock_guard lock(channel->mutex);
-    channel->stream->wait_for_caller(caller_stream);
-  }
-}
+void DeviceLane::wait_for_caller(void* caller_stream) { make_copies_wait(channels_, caller_stream); }
+
+void DeviceLane::make_stream_wait(void* caller_stream) { make_caller_wait(channels_, caller_stream); }
+
+void DeviceLane::drain() { wait_for_copies(channels_); }
 
 void DeviceLane::send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& plan, const Batch& batch,
                       std::byte* segment) {
@@ -105,30 +97,6 @@ void DeviceLane::send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& p
     }
   }
   pool_->in_flight(std::move(slot), std::move(event), this);
-}
-
-void DeviceLane::make_stream_wait(void* caller_stream) {
-  for (const auto& channel : channels_) {
-    const std::lock_guard lock(channel->mutex);
-    channel->stream->make_caller_wait(caller_stream);
-  }
-}
-
-void DeviceLane::drain() {
-  std::exception_ptr first;
-  for (const auto& channel : channels_) {
-    try {
-      std::unique_ptr<Event> event;
-      {
-        const std::lock_guard lock(channel->mutex);
-        event = channel->stream->record();
-      }
-      event->synchronize();  // an event's wait sleeps where a stream's may spin
-    } catch (const Error&) {
-      if (!first) first = std::current_exception();
-    }
-  }
-  if (first) std::rethrow_exception(first);
 }
 
 void DeviceLane::finish() {

@@ -1,4 +1,4 @@
-// One load's way to one device: a few copy streams that slots go out on.
+// One load's lane to one device: a few copy streams that slots go out on.
 #pragma once
 
 #include <atomic>
@@ -29,9 +29,9 @@ class DeviceLane {
   DeviceLane& operator=(const DeviceLane&) = delete;
   ~DeviceLane();
 
-  // Gives every channel memory for casts, where it has none from an earlier load. What is sent afterwards has to wait
-  // for the callers' streams: the memory may be such as they still use. Returns whether any was missing. Throws what
-  // `source` throws.
+  // Gives every channel memory for casts, where it has none from an earlier load. What is sent afterwards has to
+  // wait for the callers' streams: the memory may be such as they still use. Returns whether any was missing. Throws
+  // what `source` throws.
   bool ensure_staging(const StagingSource& source);
 
   // Bytes a second that one slot's copy reaches; ensure_staging has been called.
@@ -46,9 +46,9 @@ class DeviceLane {
   // A slot to fill; see PinnedPool::acquire.
   [[nodiscard]] std::optional<PinnedPool::Slot> acquire(const std::function<bool()>& stopping) const;
 
-  // Queues the copy of a filled slot, whose bytes begin at `lead` in it, and its casts, to the segment that begins at
-  // `segment`; the slot goes back to the pool with an event. Throws DeviceError; the slot is free of copies then as
-  // well.
+  // Queues the copy of a filled slot, whose bytes begin at `lead` in it, and its casts, to the segment that begins
+  // at `segment`; the slot goes back to the pool with an event. Throws DeviceError; the slot is free of copies
+  // then as well.
   void send(PinnedPool::Slot slot, std::size_t lead, const LoadPlan& plan, const Batch& batch, std::byte* segment);
 
   // Work that the caller queues in that stream from now on waits for all that has been sent until now.
@@ -57,7 +57,8 @@ class DeviceLane {
   // Waits until all that was sent is done. Throws the DeviceError of a copy that failed.
   void drain();
 
-  // The same, after the last send: the slots are free for others then.
+  // Waits as drain() does, after the last send, and frees the slots for other loads. Throws the DeviceError of a copy
+  // that failed.
   void finish();
 
   [[nodiscard]] const std::shared_ptr<DeviceBackend>& backend() const noexcept { return backend_; }

@@ -1,5 +1,5 @@
-// The host's copy engine: read a run into a buffer that stays in the core's cache, cast from there into the
-// arena.
+// The host's copy engine: read a run into a buffer that stays in the core's cache, cast from there
+// into the arena.
 #pragma once
 
 #include <cstddef>
@@ -30,9 +30,9 @@ class HostCopier {
   void copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
             std::byte* destination);
 
-  // Reads a whole batch whose bytes lie in the slot as they do in their file, past the page cache and straight into the
-  // slot, when they are not in it. Returns where in the slot they begin; nothing when the batch is to be copied run by
-  // run.
+  // Reads a whole batch whose bytes lie in the slot as they do in their file, past the page cache and straight into
+  // the slot, when they are not in it. Returns where in the slot they begin; nothing when the batch is to be copied
+  // run by run.
   [[nodiscard]] std::optional<std::size_t> read_straight(const LoadPlan& plan, const Batch& batch,
                                                          const Checkpoint& checkpoint, std::span<std::byte> slot);
 

@@ -11,8 +11,8 @@
 
 namespace warpload {
 
-// Threads: any. A lap is one worker's; it looks at the clock once a part, which is once or twice in a few hundred
-// microseconds.
+// Threads: any. A lap is one worker's; it looks at the clock once a part, which is once or twice in a few
+// hundred microseconds.
 class LoadClock {
  public:
   enum class Part : std::uint8_t { kWaitingForSlots, kReading, kWaitingForArena, kSending };

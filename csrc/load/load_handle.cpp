@@ -36,7 +36,7 @@ void check_segment(std::size_t segment, std::size_t count) {
 // ended before the fork is there.
 bool LoadHandle::is_foreign() const {
   if (state_->owner == ::getpid()) return false;
-  if (!state_->group.finished()) refuse_process();
+  if (!state_->control.finished()) refuse_process();
   return true;
 }
 
@@ -49,22 +49,22 @@ LoadHandle& LoadHandle::operator=(LoadHandle&& other) noexcept {
 LoadHandle::~LoadHandle() { State::end(std::move(state_)); }
 
 bool LoadHandle::done() const noexcept {
-  if (state_->owner != ::getpid()) return true;  // nobody is at it here
-  static_cast<void>(state_->stopping());         // a load that no worker has come to yet may be past its deadline
-  return state_->group.finished();
+  if (state_->owner != ::getpid()) return true;   // nobody is at it here
+  static_cast<void>(state_->control.stopping());  // a load that no worker has come to yet may be past its deadline
+  return state_->control.finished();
 }
 
 void LoadHandle::wait() const {
-  if (!is_foreign()) static_cast<void>(state_->wait_until(Clock::time_point::max()));
+  if (!is_foreign()) static_cast<void>(state_->control.wait_until(Clock::time_point::max()));
 }
 
 bool LoadHandle::wait_for(std::chrono::milliseconds timeout) const {
-  return is_foreign() || state_->wait_until(time_in(timeout));
+  return is_foreign() || state_->control.wait_until(time_in(timeout));
 }
 
 bool LoadHandle::wait_segment_for(std::size_t segment, std::chrono::milliseconds timeout) const {
   check_segment(segment, segment_count());
-  return is_foreign() || state_->wait_segment_until(segment, time_in(timeout));
+  return is_foreign() || state_->control.wait_segment_until(segment, time_in(timeout));
 }
 
 // A driver cannot be used on both sides of a fork.
@@ -84,31 +84,37 @@ void LoadHandle::wait_arrival(std::size_t segment) const {
   if (DeviceLane* lane = lane_here(segment)) lane->drain();
 }
 
-void LoadHandle::drop_segment(std::size_t segment) const {
+bool LoadHandle::release_until(std::size_t segment, Clock::time_point time) const {
   check_segment(segment, segment_count());
   if (is_foreign()) refuse_process();
-  state_->drop_segment(segment);
+  return state_->release_segment_until(segment, time);
 }
 
-LoadProgress LoadHandle::progress() const noexcept {
-  return {state_->bytes_done.load(std::memory_order_relaxed), state_->plan.read_bytes};
+void LoadHandle::release_segment(std::size_t segment) const {
+  static_cast<void>(release_until(segment, Clock::time_point::max()));
 }
 
-LoadTimes LoadHandle::times() const noexcept { return state_->clock.times(); }
+bool LoadHandle::release_segment_for(std::size_t segment, std::chrono::milliseconds timeout) const {
+  return release_until(segment, time_in(timeout));
+}
+
+LoadProgress LoadHandle::progress() const noexcept { return {state_->states.bytes_done(), state_->plan.read_bytes}; }
+
+LoadTimes LoadHandle::times() const noexcept { return state_->delivery.times(); }
 
 void LoadHandle::cancel() noexcept {
-  if (state_->owner == ::getpid()) state_->cancel("the load was cancelled");
+  if (state_->owner == ::getpid()) state_->control.cancel("the load was cancelled");
 }
 
 void LoadHandle::cancel_at(std::chrono::steady_clock::time_point deadline) noexcept {
-  if (state_->owner == ::getpid()) state_->cancel_at(deadline);
+  if (state_->owner == ::getpid()) state_->control.cancel_at(deadline);
 }
 
 void LoadHandle::rethrow_if_failed() const {
   static_cast<void>(is_foreign());
-  if (!state_->group.error()) return;
-  state_->group.wait();  // drained before it is reported
-  std::rethrow_exception(state_->group.error());
+  if (!state_->control.error()) return;
+  state_->control.wait();  // drained before it is reported
+  std::rethrow_exception(state_->control.error());
 }
 
 std::size_t LoadHandle::segment_count() const noexcept { return state_->plan.segments.size(); }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "device/host_arena.hpp"
+#include "load/tensor_choice.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload {
@@ -25,8 +26,8 @@ Device device_of(const SegmentOptions& options, const Device& device) {
   return options.arena->device();
 }
 
-// How a request is to be filled, as long as the host casts.
-Delivery delivery_of(bool in_arena, const Device& device) {
+// How a request is to be filled, as long as the workers cast.
+FillRules rules_of(bool in_arena, const Device& device) {
   const std::uint64_t own_alignment = device.through_slots() ? kDeviceSegmentAlignment : kSegmentAlignment;
   return {.through_slots = device.through_slots(),
           .may_map = !in_arena,
@@ -95,8 +96,13 @@ LoadSetup::LoadSetup(LoaderResources& resources, std::span<const SegmentRequest>
   for (std::size_t index = 0; index < requests_.size(); ++index) {
     if (DeviceLane* const lane = lanes_.lane_of[index]) lane->check_caller(requests_[index].options.stream);
   }
-  make_plan(true);
-  if (!plan_.casts.empty() && !reserve_staging()) make_plan(false);
+  choose_rules();
+  decide_device_casts();
+  make_plan();
+  if (!plan_.casts.empty() && !reserve_staging()) {
+    for (SegmentInput& input : inputs_) input.rules.device_casts.clear();
+    make_plan();
+  }
   pin_slots();
 }
 
@@ -118,34 +124,44 @@ void LoadSetup::open_lanes() {
   }
 }
 
-void LoadSetup::make_plan(bool device_casts) {
-  std::vector<Delivery> deliveries;
+void LoadSetup::choose_rules() {
   for (std::size_t index = 0; index < requests_.size(); ++index) {
-    Delivery delivery = delivery_of(requests_[index].options.arena.has_value(), devices_[index]);
-    if (delivery.through_slots && device_casts) {
-      delivery.device_casts = [this, index](DType source, DType destination) {
-        return casts_on(index, source, destination);
-      };
-    }
-    deliveries.push_back(std::move(delivery));
+    const SegmentRequest& request = requests_[index];
+    inputs_.push_back({choose_tensors(request), rules_of(request.options.arena.has_value(), devices_[index])});
   }
-  const LoaderOptions& options = resources_.options();
-  const PlanLimits limits{.slot_bytes = options.slot_bytes - kBlockRoom, .ramp_batches = options.threads};
-  plan_ = make_load_plan(requests_, limits, deliveries);
 }
 
-bool LoadSetup::casts_on(std::size_t request, DType source, DType destination) {
-  DeviceLane& lane = *lanes_.lane_of[request];
+// Each pair of dtypes is asked about once a segment; whether it has been measured before is CastSites' own business.
+void LoadSetup::decide_device_casts() {
+  for (std::size_t index = 0; index < inputs_.size(); ++index) {
+    SegmentInput& input = inputs_[index];
+    if (!input.rules.through_slots) continue;
+    DeviceCastTable asked;
+    for (const ChosenTensor& tensor : input.tensors) {
+      const DTypePair pair{tensor.info->dtype, tensor.dtype};
+      if (tensor.cast == nullptr || !asked.insert(pair).second) continue;
+      if (device_casts(*lanes_.lane_of[index], pair)) input.rules.device_casts.insert(pair);
+    }
+  }
+}
+
+bool LoadSetup::device_casts(DeviceLane& lane, DTypePair pair) {
   if (no_staging_.contains(&lane)) return false;
-  return resources_.cast_sites().on_device(*lane.backend(), source, destination, [&] {
+  return resources_.cast_sites().on_device(*lane.backend(), pair, [&] {
     try {
       ensure_staging(lane);
     } catch (const OutOfMemoryError&) {
-      no_staging_.insert(&lane);  // nor will there be for the next tensor
+      no_staging_.insert(&lane);  // nor will there be for the next pair
       throw;
     }
     return lane.measure_link();
   });
+}
+
+void LoadSetup::make_plan() {
+  const LoaderOptions& options = resources_.options();
+  const PlanLimits limits{.slot_bytes = options.slot_bytes - kBlockRoom, .ramp_batches = options.threads};
+  plan_ = make_load_plan(inputs_, limits);
 }
 
 // Memory for casts on the devices; false when there is none to spare, so that the workers have to cast.
@@ -206,24 +222,12 @@ Segments LoadSetup::reserve(const LoadPlan& plan, std::span<DeviceLane* const> l
   return segments;
 }
 
-ArenaParts::~ArenaParts() {
-  for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) part->arena.give_back(part->begin, part->bytes);
-}
-
-std::shared_ptr<Segment> ArenaParts::take(const Arena& arena, std::uint64_t bytes) {
-  parts_.reserve(parts_.size() + 1);
-  auto owner = std::make_shared<Arena>(arena);
-  std::byte* const begin = arena.take(bytes);
-  parts_.push_back({arena, begin, bytes});
-  return std::make_shared<AdoptedSegment>(begin, bytes, std::move(owner));
-}
-
 std::uint64_t arena_bytes_of(std::span<const SegmentRequest> requests, const Device& device) {
-  std::vector<Delivery> deliveries;
+  std::vector<SegmentInput> inputs;
   for (const SegmentRequest& request : requests) {
-    deliveries.push_back(delivery_of(true, device_of(request.options, device)));
+    inputs.push_back({choose_tensors(request), rules_of(true, device_of(request.options, device))});
   }
-  return make_load_plan(requests, {}, deliveries).arena_bytes;
+  return make_load_plan(inputs).arena_bytes;
 }
 
 }  // namespace warpload

@@ -1,8 +1,10 @@
 // From requests to everything that a load needs, in two steps: what the workers need to begin, and the arena.
 //
-//   requests -> [ lanes, plan ] -> workers fill slots ...........-> slots go out -> ...
-//                       |                                         |
-//                       +-> [ arena: torch allocates, say ] ------+
+//   requests -> [ tensors chosen -> lanes -> who casts -> plan ] -> workers fill slots ......-> slots go out -> ...
+//                                                           |                                |
+//                                                           +-> [ arena: torch allocates ] --+
+//
+// All that has to be asked or measured is decided before the plan, which is made from data alone.
 #pragma once
 
 #include <cstddef>
@@ -14,36 +16,15 @@
 #include <vector>
 
 #include "device/segment.hpp"
+#include "load/arena_release.hpp"
 #include "load/device_lane.hpp"
 #include "load/loader_resources.hpp"
 #include "plan/load_plan.hpp"
-#include "warpload/arena.hpp"
 #include "warpload/load_options.hpp"
 
 namespace warpload {
 
-// Parts of callers' arenas, which go back to them unless the load begins.
-class ArenaParts {
- public:
-  ArenaParts() = default;
-  ArenaParts(ArenaParts&&) noexcept = default;
-  ArenaParts& operator=(ArenaParts&&) noexcept = default;
-  ~ArenaParts();
-
-  // Throws OutOfMemoryError.
-  [[nodiscard]] std::shared_ptr<Segment> take(const Arena& arena, std::uint64_t bytes);
-  void keep() noexcept { parts_.clear(); }
-
- private:
-  struct Part {
-    Arena arena;
-    std::byte* begin;
-    std::uint64_t bytes;
-  };
-  std::vector<Part> parts_;  // in the order in which they were taken
-};
-
-// The devices that a load's requests go to, and its way to each of them.
+// The devices that a load's requests go to, and its lane to each of them.
 struct LoadLanes {
   std::vector<std::unique_ptr<DeviceLane>> lanes;  // one a device
   std::vector<DeviceLane*> lane_of;                // by segment; null on the host
@@ -52,8 +33,8 @@ struct LoadLanes {
 // Ownership: requests and allocator must outlive it. Threads: one.
 class LoadSetup {
  public:
-  // Opens the devices' lanes, plans the requests, decides who casts and has slots pinned. Throws what Loader::start
-  // throws.
+  // Opens the devices' lanes, chooses the tensors, decides who casts, plans, and has slots pinned. Throws what
+  // Loader::start throws.
   LoadSetup(LoaderResources& resources, std::span<const SegmentRequest> requests, const SegmentAllocator& allocate);
 
   // The plan and the lanes; once.
@@ -70,8 +51,10 @@ class LoadSetup {
 
  private:
   void open_lanes();
-  void make_plan(bool device_casts);
-  [[nodiscard]] bool casts_on(std::size_t request, DType source, DType destination);
+  void choose_rules();
+  void decide_device_casts();
+  [[nodiscard]] bool device_casts(DeviceLane& lane, DTypePair pair);
+  void make_plan();
   [[nodiscard]] bool reserve_staging();
   void ensure_staging(DeviceLane& lane);
   [[nodiscard]] std::shared_ptr<Segment> allocate_staging(const DeviceLane& lane, std::uint64_t bytes);
@@ -80,7 +63,8 @@ class LoadSetup {
   LoaderResources& resources_;
   std::span<const SegmentRequest> requests_;
   const SegmentAllocator& allocate_;
-  std::vector<Device> devices_;  // one a request
+  std::vector<Device> devices_;       // one a request
+  std::vector<SegmentInput> inputs_;  // one a request
   LoadPlan plan_;
   LoadLanes lanes_;
   std::set<const DeviceLane*> no_staging_;  // for which there is no memory

@@ -35,7 +35,8 @@ class LoaderResources {
   // The idle channels of that device.
   [[nodiscard]] std::shared_ptr<CopyChannels> copy_channels(const DeviceBackend& backend);
 
-  // Lets the idle channels go as well, with the device's memory that they hold. Returns the pinned bytes.
+  // Releases the slots that no load uses, and the idle channels with the device's memory that they hold. Returns the
+  // bytes of the slots.
   std::uint64_t release_pinned_memory();
   [[nodiscard]] std::uint64_t pinned_bytes() const;
   [[nodiscard]] std::string pinning_failure() const;

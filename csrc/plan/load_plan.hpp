@@ -1,13 +1,15 @@
-// Where every byte of a load comes from and goes to. Pure: reads no file, allocates no arena.
+// Where every byte of a load comes from and goes to.
+//
+// Pure: a plan follows from its input alone. Nothing here reads a file, allocates an arena, asks a device or the
+// caller, measures, locks or waits (the test planning_is_pure looks at what the compiled code refers to).
 //
 //   arena    | segment 0                                    | segment 1 ...
 //            | tensor a |pad| tensor b      |pad| tensor c  |
 //            ^ 2 MiB    ^ each tensor at a multiple of 256 bytes
 //
-//   file     ...| a | b      | c |...      safetensors leaves no holes, so one read run can serve many
-//   tensors:
+//   file     ...| a | b      | c |...           no holes between tensors, so one run of bytes can serve many
 //               [---- run 0 ----)[- run 1 -)    at most `run_bytes` each, cut between elements
-//                 piece 0, piece 1, piece 2      what one run holds of each tensor
+//                piece 0, piece 1, piece 2      what one run holds of each tensor
 //
 // A segment on a device is filled through slots, each of which goes out as one copy:
 //
@@ -21,19 +23,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "convert/cast.hpp"
-#include "warpload/load_options.hpp"
+#include "plan/plan_input.hpp"
+#include "warpload/arena.hpp"
+#include "warpload/error.hpp"
 
 namespace warpload {
 
-inline constexpr std::uint64_t kSegmentAlignment = std::uint64_t{2} << 20;  // a huge page
-inline constexpr std::uint64_t kDeviceSegmentAlignment = 512;               // to which torch's allocator rounds as well
-
-enum class Placement : std::uint8_t {
+// What memory a tensor lies in.
+enum class Backing : std::uint8_t {
   kView,   // zero-copy: bytes of the file's private mapping
   kArena,  // copied, and cast where the dtype differs
 };
@@ -41,7 +42,7 @@ enum class Placement : std::uint8_t {
 struct PlannedTensor {
   std::size_t tensor = 0;  // position in the checkpoint's tensors()
   DType dtype = DType::u8;
-  Placement placement = Placement::kArena;
+  Backing backing = Backing::kArena;
   std::uint64_t offset = 0;  // kView: in the shard's file; kArena: from the segment's begin
   std::uint64_t nbytes = 0;  // of the result
 };
@@ -82,14 +83,6 @@ struct Batch {
   std::size_t cast_count = 0;
 };
 
-// How one segment is filled.
-struct Delivery {
-  bool through_slots = false;
-  bool may_map = true;  // tensors may be views; not where they have to lie in the segment
-  std::uint64_t segment_alignment = kSegmentAlignment;                     // to which the segment's size is rounded
-  std::function<bool(DType source, DType destination)> device_casts = {};  // nothing: the host casts
-};
-
 struct PlannedSegment {
   std::uint64_t arena_bytes = 0;  // 0 when every tensor is a view
   std::uint64_t read_bytes = 0;   // what the runs read
@@ -98,7 +91,7 @@ struct PlannedSegment {
 };
 
 struct LoadPlan {
-  std::vector<PlannedSegment> segments;  // one a request, same order
+  std::vector<PlannedSegment> segments;  // in the order of the input
   std::vector<ReadRun> runs;             // by segment, then by arena offset
   std::vector<Piece> pieces;
   std::vector<DeviceCast> casts;
@@ -116,11 +109,7 @@ struct PlanLimits {
   std::uint64_t ramp_bytes = std::uint64_t{1} << 20;  // a multiple of 256
 };
 
-// Throws InvalidArgumentError for a cast that is not supported, a name in `only` or `tensor_dtypes` that the
-// checkpoint lacks, or a missing checkpoint, and OutOfMemoryError when the sizes do not fit in 64 bits.
-//
-// `deliveries` says how each request's segment is filled; empty means straight into the arena for all.
-[[nodiscard]] LoadPlan make_load_plan(std::span<const SegmentRequest> requests, const PlanLimits& limits = {},
-                                      std::span<const Delivery> deliveries = {});
+// Plans the segments of one load, in this order. Throws OutOfMemoryError when the sizes do not fit in 64 bits.
+[[nodiscard]] LoadPlan make_load_plan(std::span<const SegmentInput> segments, const PlanLimits& limits = {});
 
 }  // namespace warpload

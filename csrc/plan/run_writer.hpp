@@ -7,10 +7,10 @@
 
 namespace warpload {
 
-// Throws OutOfMemoryError when the result does not fit in 64 bits.
+// The next multiple of `alignment`. Throws OutOfMemoryError when it does not fit in 64 bits.
 [[nodiscard]] std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment);
 
-// Throws OutOfMemoryError likewise.
+// The sum. Throws OutOfMemoryError when it does not fit in 64 bits.
 [[nodiscard]] std::uint64_t add_sizes(std::uint64_t left, std::uint64_t right);
 
 // A tensor, or a part of one, on its way.
@@ -29,8 +29,8 @@ class RunWriter {
   RunWriter(LoadPlan& plan, const PlanLimits& limits, std::size_t segment) noexcept
       : plan_(plan), limits_(limits), segment_(segment), first_open_(plan.runs.size()) {}
 
-  // Cuts the part into pieces of at most run_bytes, filling up the open run first when the file goes on where that run
-  // ends.
+  // Cuts the part into pieces of at most run_bytes, filling up the open run first when the file goes on where
+  // that run ends.
   void add(const TensorPart& part);
 
   // What is added from here on is in another run: the batch before is full.

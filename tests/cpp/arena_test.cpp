@@ -63,10 +63,10 @@ TEST(ArenaTest, OnlyWhatWasTakenLastIsGivenBack) {
   const Arena arena = Arena::adopt(memory.bytes.data(), 1000, Device::host());
   std::byte* const first = arena.take(300);
   std::byte* const second = arena.take(488);
-  EXPECT_FALSE(arena.give_back(first, 300));
-  EXPECT_TRUE(arena.give_back(second, 488));
+  EXPECT_FALSE(arena.release(first, 300));
+  EXPECT_TRUE(arena.release(second, 488));
   EXPECT_EQ(arena.bytes_taken(), 512U);
-  EXPECT_TRUE(arena.give_back(first, 300));
+  EXPECT_TRUE(arena.release(first, 300));
   EXPECT_EQ(arena.bytes_taken(), 0U);
 }
 

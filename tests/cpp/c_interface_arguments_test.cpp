@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "cpp/support/c_handles.hpp"
 #include "cpp/support/load_cases.hpp"
+#include "cpp/support/owned_c_handles.hpp"
 #include "cpp/support/temporary_directory.hpp"
 #include "warpload/dtype.hpp"
 

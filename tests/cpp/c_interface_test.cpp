@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "cpp/support/backends.hpp"
-#include "cpp/support/c_handles.hpp"
 #include "cpp/support/caller_stream.hpp"
 #include "cpp/support/load_cases.hpp"
+#include "cpp/support/owned_c_handles.hpp"
 #include "cpp/support/temporary_directory.hpp"
 #include "device/backend.hpp"
 #include "interop/c_handles.hpp"
@@ -67,7 +67,7 @@ CCheckpoint checkpoint_of(MemorySource::Options options) {
 class CInterfaceTest : public testing::BackendTest {
  protected:
   void TearDown() override {
-    drop_loader();
+    release_loader();
     BackendTest::TearDown();
   }
 
@@ -86,7 +86,7 @@ class CInterfaceTest : public testing::BackendTest {
     return loader_;
   }
 
-  void drop_loader() { loader_.reset(); }
+  void release_loader() { loader_.reset(); }
 
   CLoad load(const CCheckpoint& checkpoint, const warpload_load_options& options = {}) {
     return finished(start_in_c(loader(), checkpoint, options));
@@ -211,7 +211,7 @@ TEST_P(CInterfaceTest, NameThatIsNotThereIsAnInvalidArgumentThatNamesIt) {
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 
-// Memory that a caller brings, and how often it was given back.
+// Memory that a caller brings, and how often it was released.
 class LentBytes {
  public:
   LentBytes(BackendKind kind, std::uint64_t bytes) {
@@ -398,7 +398,7 @@ TEST_P(CInterfaceTest, ChildAfterForkMayFreeWhatItsParentGoesOnWith) {
   if (child == 0) {
     result.reset();
     checkpoint.reset();
-    drop_loader();
+    release_loader();
     ::_exit(lent.released());
   }
   int status = -1;

@@ -35,7 +35,7 @@ struct CastSitesOnHostTest : ::testing::Test {
   };
 
   bool on_device(DeviceCasts mode, DType source, DType destination) {
-    return CastSites(mode, 2).on_device(*backend, source, destination, link_rate);
+    return CastSites(mode, 2).on_device(*backend, {source, destination}, link_rate);
   }
 };
 
@@ -55,11 +55,11 @@ TEST_F(CastSitesOnHostTest, PairThatTheDeviceDoesNotCastStaysOnTheHost) {
 
 TEST_F(CastSitesOnHostTest, NarrowingIsMeasuredOnceAndTheAnswerKept) {
   CastSites sites(DeviceCasts::kAuto, 2);
-  const bool first = sites.on_device(*backend, DType::f32, DType::bf16, link_rate);
+  const bool first = sites.on_device(*backend, {DType::f32, DType::bf16}, link_rate);
   for (int round = 0; round < 5; ++round) {
-    EXPECT_EQ(sites.on_device(*backend, DType::f32, DType::bf16, link_rate), first);
+    EXPECT_EQ(sites.on_device(*backend, {DType::f32, DType::bf16}, link_rate), first);
   }
-  static_cast<void>(sites.on_device(*backend, DType::f32, DType::f16, link_rate));
+  static_cast<void>(sites.on_device(*backend, {DType::f32, DType::f16}, link_rate));
   EXPECT_EQ(measured, 1);
 }
 
@@ -73,10 +73,10 @@ TEST_F(CastSitesOnHostTest, NothingIsLockedWhileTheLinkIsMeasured) {
   CastSites sites(DeviceCasts::kAuto, 2);
   int depth = 0;
   link_rate = [&]() -> double {
-    if (depth++ == 0) static_cast<void>(sites.on_device(*backend, DType::f32, DType::f16, link_rate));
+    if (depth++ == 0) static_cast<void>(sites.on_device(*backend, {DType::f32, DType::f16}, link_rate));
     return 50e9;
   };
-  static_cast<void>(sites.on_device(*backend, DType::f32, DType::bf16, link_rate));
+  static_cast<void>(sites.on_device(*backend, {DType::f32, DType::bf16}, link_rate));
   EXPECT_EQ(depth, 2);
 }
 

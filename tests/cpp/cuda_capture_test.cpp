@@ -40,7 +40,7 @@ LoaderOptions small_slots() {
 }
 
 // Everything that a program does with the loader: open the device, pin, allocate, copy, cast there, wait in each way,
-// read back and give all of it back.
+// read back and release all of it.
 void load_and_check(BackendKind kind, std::optional<void*> stream = {}) {
   const Device device = open_device(kind);
   const Loader loader(small_slots());

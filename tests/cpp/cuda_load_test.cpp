@@ -121,7 +121,7 @@ TEST_F(FakeCudaLoadTest, PinnedSlotsAreRegisteredOnceForSeveralLoads) {
   EXPECT_EQ(testing::call_count("cuMemHostUnregister"), 0U);
 }
 
-TEST_F(FakeCudaLoadTest, DroppingASegmentsTensorsGivesItsMemoryBackAndLeavesTheOthers) {
+TEST_F(FakeCudaLoadTest, ReleasingASegmentsTensorsReleasesItsMemoryAndLeavesTheOthers) {
   const Device gpu = device();
   auto result = Loader(small_slots()).start({{floats(), {.device = gpu}}, {floats(1000), {.device = gpu}}}).get();
   const std::uint64_t both = testing::live().allocated_bytes;

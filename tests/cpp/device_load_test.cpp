@@ -1,6 +1,6 @@
 // Loads to a device: one suite for the host, the fake driver and a GPU.
 //
-// That a slot reused before its copy has run is caught was tried: with DeviceLane::send dropping the slot (so that it
+// That a slot reused before its copy has run is caught was tried: with DeviceLane::send releasing the slot (so that it
 // is free at once) in place of PinnedPool::in_flight, the fake driver shows wrong bytes in
 // BytesArriveWhateverTheThreads and nine more cases of this file, and in most of those of cuda_load_test.cpp.
 #include <gtest/gtest.h>
@@ -319,7 +319,7 @@ TEST_P(DeviceLoadTest, CancelEndsTheLoadWithItsOwnError) {
   EXPECT_LT(load.progress().bytes_done, load.progress().bytes_total);
 }
 
-TEST_P(DeviceLoadTest, DroppingTheHandleDrainsAndFrees) {
+TEST_P(DeviceLoadTest, DestroyingTheHandleDrainsAndFrees) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(2));
   {
@@ -363,7 +363,7 @@ TEST_P(DeviceLoadTest, SegmentsAreReadyInTheOrderOfTheRequests) {
   EXPECT_TRUE(load.wait_segment_for(1, seconds(60)));
 }
 
-TEST_P(DeviceLoadTest, SegmentThatIsDroppedIsNotReadFurtherAndTheOthersArrive) {
+TEST_P(DeviceLoadTest, SegmentThatIsReleasedIsNotReadFurtherAndTheOthersArrive) {
   const Device device = open_device(GetParam());
   const auto source = std::make_shared<MemorySource>(testing::safetensors_file(assorted()),
                                                      MemorySource::Options{.delay = milliseconds(30)});
@@ -378,21 +378,21 @@ TEST_P(DeviceLoadTest, SegmentThatIsDroppedIsNotReadFurtherAndTheOthersArrive) {
       {{checkpoint_of(assorted()), {.device = device}}, {Checkpoint::from_sources({source}), {.device = device}}},
       allocate);
   EXPECT_EQ(owner.use_count(), 3);
-  load.drop_segment(1);
+  load.release_segment(1);
   EXPECT_EQ(owner.use_count(), 2);
   EXPECT_LT(source->read_count(), 20U);  // the whole would be some twenty runs and the header
   EXPECT_TRUE(load.tensors(1).empty());
   EXPECT_TRUE(bytes_of(load.get().tensors()[5], device) == f32_pattern(700'003));
 }
 
-TEST_P(DeviceLoadTest, SegmentsMayBeDroppedWhileOtherThreadsAskForTheResult) {
+TEST_P(DeviceLoadTest, SegmentsMayBeReleasedWhileOtherThreadsAskForTheResult) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(2));
   const auto load =
       loader.start({{checkpoint_of(assorted()), {.device = device}}, {checkpoint_of(assorted()), {.device = device}}});
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 2; ++thread) {
-    threads.emplace_back([&] { load.drop_segment(1); });
+    threads.emplace_back([&] { load.release_segment(1); });
     threads.emplace_back([&] { EXPECT_TRUE(bytes_of(load.get().tensors()[5], device) == f32_pattern(700'003)); });
   }
   for (std::thread& thread : threads) thread.join();

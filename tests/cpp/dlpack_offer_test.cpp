@@ -13,7 +13,7 @@
 namespace warpload {
 namespace {
 
-// A tensor whose memory counts how often it is given back.
+// A tensor whose memory counts how often it is released.
 class DlpackOfferTest : public ::testing::Test {
  protected:
   DlpackOffer::Ptr offer() {

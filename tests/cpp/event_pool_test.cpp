@@ -45,10 +45,10 @@ TEST_F(EventPoolTest, EventIsOneTakersUntilItComesBack) {
   const EventHandle first = take(*pool);
   const EventHandle second = take(*pool);
   EXPECT_NE(first, second);
-  pool->give_back(first);
+  pool->release(first);
   EXPECT_EQ(take(*pool), first);
-  pool->give_back(first);
-  pool->give_back(second);
+  pool->release(first);
+  pool->release(second);
   EXPECT_EQ(testing::call_count("cuEventCreate"), 2U);
   EXPECT_EQ(testing::call_count("cuEventDestroy_v2"), 0U);
 }
@@ -71,7 +71,7 @@ TEST_F(EventPoolTest, ThreadsThatTakeAndGiveBackAtOnceNeverHaveTheSame) {
           const std::lock_guard lock(mutex);
           held.erase(event);
         }
-        pool->give_back(event);
+        pool->release(event);
       }
     });
   }
@@ -83,7 +83,7 @@ TEST_F(EventPoolTest, EventThatCannotBeMadeIsAnErrorAndTheNextMayBe) {
   const auto pool = make_pool();
   testing::fail_call("cuEventCreate", 1, kUnknown);
   EXPECT_THROW(static_cast<void>(take(*pool)), DeviceError);
-  pool->give_back(take(*pool));
+  pool->release(take(*pool));
 }
 
 TEST_F(EventPoolTest, EventThatCannotBeRecordedComesBack) {

@@ -178,7 +178,7 @@ TEST_F(FakeCudaTest, JournalHasEveryCallWithItsThreadHandleAndBytes) {
   EXPECT_EQ(call_count("cuMemFree_v2"), 0U);
 }
 
-TEST_F(FakeCudaTest, ResetDropsPausedWorkUnreadAndForgetsEverything) {
+TEST_F(FakeCudaTest, ResetDiscardsPausedWorkUnreadAndReleasesEverything) {
   pause_streams();
   {
     auto slot = bytes_of(1);

@@ -100,7 +100,7 @@ TEST_F(ForkTest, WhatWaitsForALoadOfTheParentsThrowsAtOnce) {
       [&] { static_cast<void>(handle.wait_segment_for(0, milliseconds(1))); },
       [&] { handle.wait_arrival(0); },
       [&] { handle.make_stream_wait(0, nullptr); },
-      [&] { handle.drop_segment(0); },
+      [&] { handle.release_segment(0); },
       [&] { handle.rethrow_if_failed(); },
       [&] { static_cast<void>(handle.tensors()); },
       [&] { static_cast<void>(handle.get()); },
@@ -112,7 +112,7 @@ TEST_F(ForkTest, WhatWaitsForALoadOfTheParentsThrowsAtOnce) {
     return handle.done();
   }));
   EXPECT_TRUE(holds_in_child([&] {
-    const LoadHandle dropped = std::move(handle);
+    const LoadHandle released = std::move(handle);
     return true;
   }));
 
@@ -128,7 +128,7 @@ TEST_F(ForkTest, ALoadThatHadEndedIsThereInTheChild) {
     handle.wait();
     return handle.done() && handle.get().tensors().at("a").data()[7] == std::byte{1} && handle.tensors().size() == 1;
   }));
-  EXPECT_TRUE(holds_in_child([&] { return refuses([&] { handle.drop_segment(0); }); }));
+  EXPECT_TRUE(holds_in_child([&] { return refuses([&] { handle.release_segment(0); }); }));
 }
 
 TEST_F(ForkTest, ALoaderOfTheParentsRefusesAndAnotherOneLoads) {

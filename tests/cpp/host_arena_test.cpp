@@ -28,7 +28,7 @@ TEST(HostArenaTest, SegmentsLieBehindEachOtherAtHugePageBoundaries) {
   std::memset(segments[2]->data(), 1, segments[2]->bytes());
 }
 
-TEST(HostArenaTest, DroppingASegmentUnmapsItAndLeavesTheOthers) {
+TEST(HostArenaTest, ReleasingASegmentUnmapsItAndLeavesTheOthers) {
   const std::array<std::uint64_t, 2> sizes{kSegmentAlignment, kSegmentAlignment};
   auto segments = reserve_host_arena(sizes);
   std::byte* first = segments[0]->data();

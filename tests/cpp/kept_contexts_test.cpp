@@ -25,14 +25,14 @@ class KeptContextsTest : public ::testing::Test {
 };
 
 // As a case does with its device.
-void open_and_drop(int ordinal) { static_cast<void>(Device::cuda(ordinal, kFake).memory()); }
+void open_and_release(int ordinal) { static_cast<void>(Device::cuda(ordinal, kFake).memory()); }
 
-TEST_F(KeptContextsTest, DeviceThatIsOpenedAndDroppedLeavesItsContextAlone) {
+TEST_F(KeptContextsTest, DeviceThatIsOpenedAndReleasedLeavesItsContextAlone) {
   kept_.keep(kFake, 0);
-  open_and_drop(0);
-  open_and_drop(0);
+  open_and_release(0);
+  open_and_release(0);
   EXPECT_EQ(live().context_references, 1U);
-  open_and_drop(1);
+  open_and_release(1);
   EXPECT_EQ(live().context_references, 1U);
 }
 

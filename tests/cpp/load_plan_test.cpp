@@ -7,6 +7,7 @@
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/claimed_source.hpp"
 #include "cpp/support/memory_source.hpp"
+#include "cpp/support/plans.hpp"
 #include "cpp/support/safetensors_bytes.hpp"
 #include "cpp/support/temporary_directory.hpp"
 
@@ -25,7 +26,7 @@ Checkpoint::Ptr in_memory(const std::vector<TensorSpec>& tensors) {
 }
 
 LoadPlan plan_of(const SegmentRequest& request, const PlanLimits& limits = {}) {
-  return make_load_plan(std::span(&request, 1), limits);
+  return testing::plan_of(std::span(&request, 1), limits);
 }
 
 TEST(LoadPlanTest, EveryArenaTensorIsAlignedAndNoneOverlap) {
@@ -36,7 +37,7 @@ TEST(LoadPlanTest, EveryArenaTensorIsAlignedAndNoneOverlap) {
   const LoadPlan plan = plan_of({checkpoint, {.dtype = DType::bf16}});
   std::uint64_t end = 0;
   for (const PlannedTensor& tensor : plan.segments[0].tensors) {
-    EXPECT_EQ(tensor.placement, Placement::kArena);
+    EXPECT_EQ(tensor.backing, Backing::kArena);
     EXPECT_EQ(tensor.offset % kTensorAlignment, 0U);
     EXPECT_GE(tensor.offset, end);
     end = tensor.offset + tensor.nbytes;
@@ -58,7 +59,7 @@ TEST(LoadPlanTest, TensorsWhoseSizesAddUpToMoreThan64BitsAreRefused) {
   const auto source = std::make_shared<testing::ClaimedSource>(header + "}", kCount * kEach);
   const SegmentRequest request{Checkpoint::from_sources({source}), {.dtype = DType::f64}};
   constexpr PlanLimits kFewRuns{.run_bytes = kEach, .batch_bytes = kEach};
-  EXPECT_THROW(static_cast<void>(make_load_plan(std::span(&request, 1), kFewRuns)), OutOfMemoryError);
+  EXPECT_THROW(static_cast<void>(plan_of(request, kFewRuns)), OutOfMemoryError);
 }
 
 TEST(LoadPlanTest, FloatingPointTensorsTakeTheDtypeAndIntegersKeepTheirs) {
@@ -110,7 +111,7 @@ TEST(LoadPlanTest, PiecesCoverEveryElementOnceWhateverTheRunLength) {
 TEST(LoadPlanTest, BatchesHoldEveryRunOnceInOrderAndNeverCrossASegment) {
   const auto checkpoint = in_memory({{"a", "F16", {5000}, pattern_bytes(10000)}});
   const std::vector<SegmentRequest> requests(3, {checkpoint, {.dtype = DType::f32}});
-  const LoadPlan plan = make_load_plan(requests, {.run_bytes = 128, .batch_bytes = 1000});
+  const LoadPlan plan = testing::plan_of(requests, {.run_bytes = 128, .batch_bytes = 1000});
   std::size_t next = 0;
   for (const Batch& batch : plan.batches) {
     EXPECT_EQ(batch.first_run, next);
@@ -130,14 +131,14 @@ TEST(LoadPlanTest, AlignedUncastTensorsOfAFileBecomeViewsAndMisalignedOnesAreCop
   const auto checkpoint = Checkpoint::open({file});
   const LoadPlan plan = plan_of({checkpoint});
   const auto& tensors = plan.segments[0].tensors;
-  EXPECT_EQ(tensors[0].placement, Placement::kView);
-  EXPECT_EQ(tensors[1].placement, Placement::kArena);
-  EXPECT_EQ(tensors[3].placement, Placement::kView);
+  EXPECT_EQ(tensors[0].backing, Backing::kView);
+  EXPECT_EQ(tensors[1].backing, Backing::kArena);
+  EXPECT_EQ(tensors[3].backing, Backing::kView);
   EXPECT_EQ(tensors[3].offset, checkpoint->tensors()[3].range.begin);
   EXPECT_EQ(plan.read_bytes, 8U);
 
   const LoadPlan copied = plan_of({checkpoint, {.zero_copy = false}});
-  for (const PlannedTensor& tensor : copied.segments[0].tensors) EXPECT_EQ(tensor.placement, Placement::kArena);
+  for (const PlannedTensor& tensor : copied.segments[0].tensors) EXPECT_EQ(tensor.backing, Backing::kArena);
 }
 
 TEST(LoadPlanTest, FilteredTensorsAreNotReadAndSplitTheRun) {

@@ -219,7 +219,7 @@ TEST(LoaderTest, CancelAfterTheEndChangesNothing) {
   EXPECT_EQ(load.get().tensors().size(), 2U);
 }
 
-TEST(LoaderTest, DroppingTheHandleStopsTheWorkers) {
+TEST(LoaderTest, DestroyingTheHandleStopsTheWorkers) {
   const auto source = std::make_shared<MemorySource>(
       safetensors_file({{"a", "BF16", {std::size_t{8} << 20}, bf16_bytes(std::size_t{8} << 20)}}),
       MemorySource::Options{.delay = milliseconds(5)});

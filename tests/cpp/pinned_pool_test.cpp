@@ -83,19 +83,19 @@ class CountingPinner final : public DeviceBackend {
   int allowed_;
 };
 
-// Two loads on their way, say, to two devices; and a third, which asks.
-constexpr int kWays[3] = {};
-constexpr const void* kWay = &kWays[0];
-constexpr const void* kOtherWay = &kWays[1];
-constexpr const void* kAsking = &kWays[2];
+// Of two loads, say, to two devices; and of a third, which asks.
+constexpr int kLanes[3] = {};
+constexpr const void* kLane = &kLanes[0];
+constexpr const void* kOtherLane = &kLanes[1];
+constexpr const void* kAsking = &kLanes[2];
 
 struct PinnedPoolTest : ::testing::Test {
   std::shared_ptr<CountingPinner> pinner = std::make_shared<CountingPinner>();
   PinnedPool pool{{.limit_bytes = 2 * kSlot, .slot_bytes = kSlot}};
 
-  PinnedPool::Slot take(const void* way = kAsking) { return std::move(*pool.acquire(pinner, way, kNeverStop)); }
-  void send(PinnedPool::Slot slot, const std::shared_ptr<Gate>& gate, const void* way = kWay) {
-    pool.in_flight(std::move(slot), std::make_unique<GatedEvent>(gate), way);
+  PinnedPool::Slot take(const void* lane = kAsking) { return std::move(*pool.acquire(pinner, lane, kNeverStop)); }
+  void send(PinnedPool::Slot slot, const std::shared_ptr<Gate>& gate, const void* lane = kLane) {
+    pool.in_flight(std::move(slot), std::make_unique<GatedEvent>(gate), lane);
   }
   void wait_until_pinned(int slots) const {
     while (pinner->pinned < slots) std::this_thread::yield();
@@ -178,10 +178,10 @@ TEST_F(PinnedPoolTest, SlotWhoseCopyEndsServesWhileAnotherIsStillBeingPinned) {
 
 TEST_F(PinnedPoolTest, SlotOfABusyDeviceKeepsNobodyFromThoseOfAnother) {
   const auto busy = std::make_shared<Gate>();
-  send(take(), busy, kWay);
+  send(take(), busy, kLane);
   auto second = take();
   std::byte* const memory = second.bytes().data();
-  send(std::move(second), std::make_shared<Gate>(true), kOtherWay);
+  send(std::move(second), std::make_shared<Gate>(true), kOtherLane);
   EXPECT_EQ(take().bytes().data(), memory);
   busy->open = true;
 }
@@ -189,8 +189,8 @@ TEST_F(PinnedPoolTest, SlotOfABusyDeviceKeepsNobodyFromThoseOfAnother) {
 TEST_F(PinnedPoolTest, SlotOfEitherDeviceServesWhicheverLandsFirst) {
   const auto first = std::make_shared<Gate>();
   const auto second = std::make_shared<Gate>();
-  send(take(), first, kWay);
-  send(take(), second, kOtherWay);
+  send(take(), first, kLane);
+  send(take(), second, kOtherLane);
   std::thread opener([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     second->open = true;
@@ -204,12 +204,12 @@ TEST_F(PinnedPoolTest, SlotOfEitherDeviceServesWhicheverLandsFirst) {
 TEST_F(PinnedPoolTest, NoCallOfTheDeviceIsMadeUnderTheLock) {
   std::atomic<int> calls = 0;
   const auto ask = [&] {
-    static_cast<void>(pool.bytes());
+    static_cast<void>(pool.pinned_bytes());
     ++calls;
   };
   pinner->on_use = ask;
-  for (const void* way : {kWay, kOtherWay, kWay, kOtherWay}) {
-    pool.in_flight(take(), std::make_unique<GatedEvent>(std::make_shared<Gate>(true), ask), way);
+  for (const void* lane : {kLane, kOtherLane, kLane, kOtherLane}) {
+    pool.in_flight(take(), std::make_unique<GatedEvent>(std::make_shared<Gate>(true), ask), lane);
   }
   pool.release_unused();
   EXPECT_GE(calls, 1 + 2 * 4 + 1);  // pinned, looked at and destroyed, unpinned
@@ -228,22 +228,22 @@ TEST_F(PinnedPoolTest, ReleaseUnpinsWhatIsFreeAndKeepsWhatIsLeased) {
 
 TEST_F(PinnedPoolTest, RingStaysAsItIsWhenNoMoreCanBePinned) {
   const auto stingy = std::make_shared<CountingPinner>(1);
-  auto first = std::make_unique<PinnedPool::Slot>(std::move(*pool.acquire(stingy, kWay, kNeverStop)));
+  auto first = std::make_unique<PinnedPool::Slot>(std::move(*pool.acquire(stingy, kLane, kNeverStop)));
   std::thread giver([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     first.reset();
   });
-  EXPECT_TRUE(pool.acquire(stingy, kWay, kNeverStop).has_value());  // the first one, once it is back
+  EXPECT_TRUE(pool.acquire(stingy, kLane, kNeverStop).has_value());  // the first one, once it is back
   giver.join();
   EXPECT_LE(stingy->asked, 3);  // and not again with every look
-  EXPECT_EQ(pool.bytes(), kSlot);
+  EXPECT_EQ(pool.pinned_bytes(), kSlot);
   EXPECT_NE(pool.pinning_failure().find("no more memory"), std::string::npos);
 }
 
 TEST_F(PinnedPoolTest, PageableSlotsServeWhereNothingCanBePinned) {
   const auto mean = std::make_shared<CountingPinner>(0);
-  const auto first = pool.acquire(mean, kWay, kNeverStop);
-  const auto second = pool.acquire(mean, kWay, kNeverStop);
+  const auto first = pool.acquire(mean, kLane, kNeverStop);
+  const auto second = pool.acquire(mean, kLane, kNeverStop);
   ASSERT_TRUE(first && second);
   EXPECT_EQ(mean->pinned, 0);
   EXPECT_NE(pool.pinning_failure(), "");
@@ -255,9 +255,9 @@ TEST_F(PinnedPoolTest, SlotThatTheDeviceDoesNotAnswerForIsNeverUsedAgain) {
   auto first = take();
   const std::byte* const memory = first.bytes().data();
   send(std::move(first), gate);
-  EXPECT_THROW(static_cast<void>(pool.acquire(pinner, kWay, kNeverStop)), DeviceError);
-  const auto second = take(kWay);
-  const auto third = take(kWay);
+  EXPECT_THROW(static_cast<void>(pool.acquire(pinner, kLane, kNeverStop)), DeviceError);
+  const auto second = take(kLane);
+  const auto third = take(kLane);
   EXPECT_NE(second.bytes().data(), memory);
   EXPECT_NE(third.bytes().data(), memory);
   EXPECT_EQ(pool.release_unused(), 0U);
@@ -267,26 +267,26 @@ TEST_F(PinnedPoolTest, SlotThatTheDeviceDoesNotAnswerForIsNeverUsedAgain) {
 TEST_F(PinnedPoolTest, DeviceThatBreaksIsNobodysErrorButItsOwn) {
   const auto gate = std::make_shared<Gate>();
   gate->broken = true;
-  send(take(), gate, kWay);
-  const auto second = take(kOtherWay);
-  const auto third = take(kOtherWay);  // in place of the one that is lost
+  send(take(), gate, kLane);
+  const auto second = take(kOtherLane);
+  const auto third = take(kOtherLane);  // in place of the one that is lost
   EXPECT_NE(second.bytes().data(), third.bytes().data());
 }
 
 TEST_F(PinnedPoolTest, WhoeverWaitsForItsOwnCopyLeavesTheLookingToOthers) {
   PinnedPool three({.limit_bytes = 3 * kSlot, .slot_bytes = kSlot});
-  const auto take_one = [&](const void* way) { return three.acquire(pinner, way, kNeverStop).has_value(); };
-  const auto send_one = [&](std::optional<PinnedPool::Slot> slot, const std::shared_ptr<Gate>& gate, const void* way) {
-    three.in_flight(std::move(*slot), std::make_unique<GatedEvent>(gate), way);
+  const auto take_one = [&](const void* lane) { return three.acquire(pinner, lane, kNeverStop).has_value(); };
+  const auto send_one = [&](std::optional<PinnedPool::Slot> slot, const std::shared_ptr<Gate>& gate, const void* lane) {
+    three.in_flight(std::move(*slot), std::make_unique<GatedEvent>(gate), lane);
   };
   const auto first = std::make_shared<Gate>();
   const auto second = std::make_shared<Gate>();
-  send_one(three.acquire(pinner, kWay, kNeverStop), first, kWay);
-  auto leased = three.acquire(pinner, kWay, kNeverStop);
-  const auto kept = three.acquire(pinner, kWay, kNeverStop);
-  auto looker = std::async(std::launch::async, take_one, kOtherWay);
+  send_one(three.acquire(pinner, kLane, kNeverStop), first, kLane);
+  auto leased = three.acquire(pinner, kLane, kNeverStop);
+  const auto kept = three.acquire(pinner, kLane, kNeverStop);
+  auto looker = std::async(std::launch::async, take_one, kOtherLane);
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  send_one(std::move(leased), second, kOtherWay);  // which the looker now waits for
+  send_one(std::move(leased), second, kOtherLane);  // which the looker now waits for
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   auto other = std::async(std::launch::async, take_one, kAsking);
   first->open = true;
@@ -296,24 +296,24 @@ TEST_F(PinnedPoolTest, WhoeverWaitsForItsOwnCopyLeavesTheLookingToOthers) {
   EXPECT_TRUE(other.get());
 }
 
-TEST_F(PinnedPoolTest, SlotsOfAWayWhoseCopiesAreAllDoneAreFree) {
+TEST_F(PinnedPoolTest, SlotsOfALaneWhoseCopiesAreAllDoneAreFree) {
   const auto gate = std::make_shared<Gate>();
   send(take(), gate);
   send(take(), gate);
   gate->open = true;
-  pool.landed(kWay);
+  pool.landed(kLane);
   const auto first = take();
   const auto second = take();
   EXPECT_EQ(pinner->pinned, 2);
 }
 
-TEST_F(PinnedPoolTest, WaitersOfAnotherWayDoNotWaitForACopyThatTakesLong) {
+TEST_F(PinnedPoolTest, WaitersOfAnotherLaneDoNotWaitForACopyThatTakesLong) {
   const auto busy = std::make_shared<Gate>();
-  send(take(), busy, kWay);
+  send(take(), busy, kLane);
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 3; ++thread) {
     threads.emplace_back([this] {
-      for (int round = 0; round < 50; ++round) send(take(kOtherWay), std::make_shared<Gate>(true), kOtherWay);
+      for (int round = 0; round < 50; ++round) send(take(kOtherLane), std::make_shared<Gate>(true), kOtherLane);
     });
   }
   for (std::thread& thread : threads) thread.join();  // by way of the one slot that is left
@@ -324,8 +324,8 @@ TEST_F(PinnedPoolTest, DeviceThatBreaksWhileMoreIsToBePinnedIsReported) {
   const auto stingy = std::make_shared<CountingPinner>(1);
   const auto gate = std::make_shared<Gate>();
   gate->broken = true;
-  send(std::move(*pool.acquire(stingy, kWay, kNeverStop)), gate);
-  EXPECT_THROW(static_cast<void>(pool.acquire(stingy, kWay, kNeverStop)), DeviceError);
+  send(std::move(*pool.acquire(stingy, kLane, kNeverStop)), gate);
+  EXPECT_THROW(static_cast<void>(pool.acquire(stingy, kLane, kNeverStop)), DeviceError);
 }
 
 TEST_F(PinnedPoolTest, SeveralThreadsShareTheRing) {
@@ -342,7 +342,7 @@ TEST_F(PinnedPoolTest, SeveralThreadsShareTheRing) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(pool.bytes(), 2 * kSlot);
+  EXPECT_LE(pool.pinned_bytes(), 2 * kSlot);
 }
 
 }  // namespace

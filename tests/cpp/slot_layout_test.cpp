@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpp/support/load_cases.hpp"
+#include "cpp/support/plans.hpp"
 #include "plan/load_plan.hpp"
 
 namespace warpload {
@@ -19,6 +20,7 @@ using testing::cast_bytes;
 using testing::f32_pattern;
 using testing::MemorySource;
 using testing::pattern_bytes;
+using testing::plan_of;
 using testing::safetensors_file;
 using testing::TensorSpec;
 
@@ -66,11 +68,10 @@ std::string carry_out(const LoadPlan& plan, const Checkpoint& checkpoint) {
   return arena;
 }
 
-void expect_right(const std::vector<TensorSpec>& specs, std::optional<DType> dtype, const Delivery& delivery) {
+void expect_right(const std::vector<TensorSpec>& specs, std::optional<DType> dtype, const FillRules& rules) {
   const auto checkpoint = testing::checkpoint_of(specs);
   const std::vector<SegmentRequest> requests{{checkpoint, {.dtype = dtype}}};
-  const std::vector<Delivery> deliveries{delivery};
-  const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
+  const LoadPlan plan = plan_of(requests, kTiny, {&rules, 1});
   const std::string arena = carry_out(plan, *checkpoint);
   std::size_t runs = 0;
   for (const Batch& batch : plan.batches) runs += batch.run_count;
@@ -80,7 +81,7 @@ void expect_right(const std::vector<TensorSpec>& specs, std::optional<DType> dty
     const DType source = *parse_dtype(specs[index].dtype);
     const bool cast = planned.dtype != source;
     const std::string expected = cast ? cast_bytes(specs[index].data, source, planned.dtype) : specs[index].data;
-    EXPECT_EQ(planned.placement, Placement::kArena);
+    EXPECT_EQ(planned.backing, Backing::kArena);
     EXPECT_EQ(planned.offset % 256, 0U);
     EXPECT_TRUE(arena.substr(planned.offset, planned.nbytes) == expected) << specs[index].name;
   }
@@ -108,13 +109,14 @@ std::vector<TensorSpec> random_tensors(std::mt19937& random) {
 
 TEST(SlotLayoutTest, AnySetOfTensorsArrivesWhateverIsCastWhere) {
   std::mt19937 random(7);
-  const Delivery host{.through_slots = true};
-  const Delivery device{.through_slots = true, .device_casts = [](DType, DType) { return true; }};
-  const Delivery mixed{.through_slots = true, .device_casts = [](DType source, DType) { return source == DType::f32; }};
+  const FillRules host{.through_slots = true};
+  const FillRules device{.through_slots = true, .device_casts = testing::all_pairs()};
+  FillRules mixed = device;
+  std::erase_if(mixed.device_casts, [](const DTypePair& pair) { return pair.source != DType::f32; });
   for (int round = 0; round < 60; ++round) {
     const auto specs = random_tensors(random);
     for (const std::optional<DType> dtype : {std::optional<DType>{}, {DType::f64}, {DType::f16}, {DType::bf16}}) {
-      for (const Delivery& delivery : {host, device, mixed}) expect_right(specs, dtype, delivery);
+      for (const FillRules& rules : {host, device, mixed}) expect_right(specs, dtype, rules);
     }
   }
 }
@@ -122,8 +124,8 @@ TEST(SlotLayoutTest, AnySetOfTensorsArrivesWhateverIsCastWhere) {
 TEST(SlotLayoutTest, SlotIsAnImageOfTheArenaPaddingIncluded) {
   const auto checkpoint = testing::checkpoint_of({{"a", "U8", {3}, "abc"}, {"b", "U8", {2}, "xy"}});
   const std::vector<SegmentRequest> requests{{checkpoint}};
-  const std::vector<Delivery> deliveries{{.through_slots = true, .segment_alignment = kDeviceSegmentAlignment}};
-  const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
+  const std::vector<FillRules> rules{{.through_slots = true, .segment_alignment = kDeviceSegmentAlignment}};
+  const LoadPlan plan = plan_of(requests, kTiny, rules);
   ASSERT_EQ(plan.batches.size(), 1U);
   EXPECT_EQ(plan.batches[0].slot_bytes, 258U);
   EXPECT_EQ(plan.batches[0].destination_offset, 0U);
@@ -133,8 +135,8 @@ TEST(SlotLayoutTest, SlotIsAnImageOfTheArenaPaddingIncluded) {
 TEST(SlotLayoutTest, LargeTensorIsCutAtTheSlotsEnd) {
   const auto checkpoint = testing::checkpoint_of({{"a", "U8", {5000}, pattern_bytes(5000)}});
   const std::vector<SegmentRequest> requests{{checkpoint}};
-  const std::vector<Delivery> deliveries{{.through_slots = true}};
-  const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
+  const std::vector<FillRules> rules{{.through_slots = true}};
+  const LoadPlan plan = plan_of(requests, kTiny, rules);
   ASSERT_EQ(plan.batches.size(), 3U);
   EXPECT_EQ(plan.batches[1].destination_offset, 2048U);
   EXPECT_EQ(plan.batches[2].slot_bytes, 5000U - 4096U);
@@ -143,8 +145,8 @@ TEST(SlotLayoutTest, LargeTensorIsCutAtTheSlotsEnd) {
 TEST(SlotLayoutTest, TensorsOfEmptySizeNeedNoSlot) {
   const auto checkpoint = testing::checkpoint_of({{"a", "F32", {0}, ""}});
   const std::vector<SegmentRequest> requests{{checkpoint, {.dtype = DType::bf16}}};
-  const std::vector<Delivery> deliveries{{.through_slots = true}};
-  const LoadPlan plan = make_load_plan(requests, kTiny, deliveries);
+  const std::vector<FillRules> rules{{.through_slots = true}};
+  const LoadPlan plan = plan_of(requests, kTiny, rules);
   EXPECT_TRUE(plan.batches.empty());
   EXPECT_EQ(plan.segments[0].arena_bytes, 0U);
 }

@@ -45,7 +45,7 @@ TEST(TaskGroupTest, WaitReturnsWhenEveryTaskHasRun) {
   EXPECT_EQ(group.error(), nullptr);
 }
 
-TEST(TaskGroupTest, FirstErrorWinsAndTasksThatHaveNotBegunAreDropped) {
+TEST(TaskGroupTest, FirstErrorWinsAndTasksThatHaveNotBegunAreWithdrawn) {
   ThreadPool pool(1);
   TaskGroup group(pool);
   std::latch queued(1);
@@ -155,7 +155,7 @@ TEST(TaskGroupTest, AtEndRunsOnceAfterTheLastTaskAndBeforeTheGroupIsFinished) {
   EXPECT_EQ(seen_at_end, 20);
 }
 
-TEST(TaskGroupTest, AtEndRunsWhenTheTasksThatAreLeftAreDropped) {
+TEST(TaskGroupTest, AtEndRunsWhenTheTasksThatAreLeftAreWithdrawn) {
   ThreadPool pool(1);
   std::atomic<int> ends = 0;
   TaskGroup group(pool, [&] { ++ends; });

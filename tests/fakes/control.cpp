@@ -19,7 +19,7 @@ void clear(State& state) {
     const auto allocation = state.allocations.begin()->second;
     fake::release(state, allocation);
   }
-  fake::forget_freed(state);
+  fake::release_freed(state);
   state.host_ranges.clear();
   state.events.clear();
   state.functions.clear();

@@ -48,7 +48,7 @@ struct FakeOptions {
   std::chrono::microseconds kernel_loading{0};  // how long cuModuleGetFunction waits: a real one may for all work
 };
 
-// Joins every stream's thread (what is still queued is dropped unexecuted), frees everything, forgets faults, journal,
+// Joins every stream's thread (what is still queued is discarded), frees everything, forgets faults, journal,
 // counters and injections, and begins anew: not initialised, not paused.
 WARPLOAD_FAKE_EXPORT void reset(const FakeOptions& options = {});
 
@@ -64,7 +64,7 @@ WARPLOAD_FAKE_EXPORT void fail_call(std::string_view name, std::uint64_t nth, cu
                                     FailureSpan span = FailureSpan::kOnce);
 
 // The `nth` copy or kernel that any stream executes (1: the next) has no effect but to break its context: what that has
-// queued is dropped, and its calls return `result` from then on. Calls that free or destroy still do, and return it
+// queued is discarded, and its calls return `result` from then on. Calls that free or destroy still do, and return it
 // too.
 WARPLOAD_FAKE_EXPORT void fail_execution(std::uint64_t nth, cuda::Result result);
 

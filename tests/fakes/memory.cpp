@@ -72,7 +72,7 @@ void release(State& state, const std::shared_ptr<Allocation>& allocation) {
   state.allocations.erase(allocation->begin);
 }
 
-void forget_freed(State& state) {
+void release_freed(State& state) {
   for (const auto& [begin, size] : state.freed) ::munmap(address_of(begin), size);
   state.freed.clear();
 }

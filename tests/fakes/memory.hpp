@@ -14,8 +14,8 @@ std::shared_ptr<Allocation> allocate(State& state, const std::shared_ptr<Context
 // Unmaps the memory and keeps its addresses reserved.
 void release(State& state, const std::shared_ptr<Allocation>& allocation);
 
-// Gives the addresses of all freed memory back to the system. No allocation may be live.
-void forget_freed(State& state);
+// Returns the addresses of all freed memory to the system. No allocation may be live.
+void release_freed(State& state);
 
 // The live allocation that holds the whole range, or null.
 std::shared_ptr<Allocation> find_allocation(const State& state, DevicePointer address, std::size_t bytes);

@@ -31,7 +31,7 @@ void wait_for_record(State& state, Guard& guard, const std::shared_ptr<Record>& 
 // Lets the stream's thread end once its queue is empty. Does not wait for it.
 void end_stream(State& state, const std::shared_ptr<Stream>& stream);
 
-// Ends every stream, drops what is queued and joins the threads. Takes the lock itself.
+// Ends every stream, discards what is queued and joins the threads. Takes the lock itself.
 void join_all_streams(State& state);
 
 }  // namespace warpload::testing::fake

@@ -1,4 +1,4 @@
-// Plans for checkpoints of any sizes, dtypes, casts and limits: every tensor has its own place in the arena, and every
+// Plans for checkpoints of any sizes, dtypes, casts and limits: every tensor has its own bytes of the arena, and every
 // byte of it is written once, from the tensor's own bytes.
 #include <algorithm>
 #include <cstddef>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpp/support/claimed_source.hpp"
+#include "cpp/support/plans.hpp"
 #include "fuzz/support.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
@@ -41,16 +42,16 @@ std::shared_ptr<const ByteSource> any_file(Choices& choices, const std::string& 
 
 struct Request {
   SegmentRequest segment;
-  Delivery delivery;
+  FillRules rules;
 };
 
 Request any_request(Choices& choices) {
   std::vector<std::shared_ptr<const ByteSource>> files{any_file(choices, "a"), any_file(choices, "b")};
   Request request{{Checkpoint::from_sources(std::move(files)), {}}, {}};
   if (choices.below(2) == 1) request.segment.options.dtype = any_dtype(choices);
-  request.delivery.through_slots = choices.below(2) == 1;
-  request.delivery.segment_alignment = choices.below(2) == 1 ? kDeviceSegmentAlignment : kSegmentAlignment;
-  if (choices.below(2) == 1) request.delivery.device_casts = [](DType, DType) { return true; };
+  request.rules.through_slots = choices.below(2) == 1;
+  request.rules.segment_alignment = choices.below(2) == 1 ? kDeviceSegmentAlignment : kSegmentAlignment;
+  if (choices.below(2) == 1) request.rules.device_casts = testing::all_pairs();
   return request;
 }
 
@@ -67,17 +68,17 @@ PlanLimits any_limits(Choices& choices, std::uint64_t bytes) {
 
 using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
-// The tensors' places; none overlaps another, all are aligned and in the arena.
-Ranges places_of(const PlannedSegment& segment) {
-  Ranges places;
+// The tensors' bytes of the arena; none overlaps another, all are aligned and inside.
+Ranges ranges_of(const PlannedSegment& segment) {
+  Ranges ranges;
   std::uint64_t end = 0;
   for (const PlannedTensor& tensor : segment.tensors) {
-    require(tensor.placement == Placement::kArena && tensor.offset % kTensorAlignment == 0 && tensor.offset >= end);
+    require(tensor.backing == Backing::kArena && tensor.offset % kTensorAlignment == 0 && tensor.offset >= end);
     require(tensor.nbytes <= segment.arena_bytes && tensor.offset <= segment.arena_bytes - tensor.nbytes);
     end = tensor.offset + tensor.nbytes;
-    if (tensor.nbytes != 0) places.emplace_back(tensor.offset, end);
+    if (tensor.nbytes != 0) ranges.emplace_back(tensor.offset, end);
   }
-  return places;
+  return ranges;
 }
 
 // Bytes of an element of the result that lies at an offset of the arena.
@@ -100,15 +101,15 @@ void add_written(const LoadPlan& plan, const PlannedSegment& segment, const Read
   }
 }
 
-void check_batch(const LoadPlan& plan, const PlanLimits& limits, std::size_t number, const Delivery& delivery,
+void check_batch(const LoadPlan& plan, const PlanLimits& limits, std::size_t number, const FillRules& rules,
                  Ranges& written) {
   const Batch& batch = plan.batches[number];
-  require(batch.run_count != 0 && (batch.slot_bytes != 0) == delivery.through_slots);
+  require(batch.run_count != 0 && (batch.slot_bytes != 0) == rules.through_slots);
   require(batch.slot_bytes <= limits.slot_bytes);
   const PlannedSegment& segment = plan.segments[plan.runs[batch.first_run].segment];
   if (batch.cast_count == 0) {
     for (std::size_t run = 0; run < batch.run_count; ++run) {
-      const std::uint64_t begin = delivery.through_slots ? batch.destination_offset : 0;
+      const std::uint64_t begin = rules.through_slots ? batch.destination_offset : 0;
       add_written(plan, segment, plan.runs[batch.first_run + run], begin, written);
     }
   }
@@ -136,17 +137,17 @@ Ranges merged(Ranges ranges) {
   return result;
 }
 
-void check_plan(const LoadPlan& plan, const PlanLimits& limits, const std::vector<Delivery>& deliveries) {
+void check_plan(const LoadPlan& plan, const PlanLimits& limits, const std::vector<FillRules>& rules) {
   std::vector<Ranges> written(plan.segments.size());
   for (const ReadRun& run : plan.runs) require(run.source.size() != 0 && run.source.size() <= limits.run_bytes);
   for (std::size_t number = 0; number < plan.batches.size(); ++number) {
     const std::size_t segment = plan.runs[plan.batches[number].first_run].segment;
-    check_batch(plan, limits, number, deliveries[segment], written[segment]);
+    check_batch(plan, limits, number, rules[segment], written[segment]);
   }
   std::uint64_t arena_bytes = 0;
   for (std::size_t segment = 0; segment < plan.segments.size(); ++segment) {
-    require(plan.segments[segment].arena_bytes % deliveries[segment].segment_alignment == 0);
-    require(merged(std::move(written[segment])) == merged(places_of(plan.segments[segment])));
+    require(plan.segments[segment].arena_bytes % rules[segment].segment_alignment == 0);
+    require(merged(std::move(written[segment])) == merged(ranges_of(plan.segments[segment])));
     arena_bytes += plan.segments[segment].arena_bytes;
   }
   require(plan.arena_bytes == arena_bytes);
@@ -157,17 +158,17 @@ void check_plan(const LoadPlan& plan, const PlanLimits& limits, const std::vecto
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Choices choices({data, size});
   std::vector<SegmentRequest> requests;
-  std::vector<Delivery> deliveries;
+  std::vector<FillRules> rules;
   std::uint64_t bytes = 0;
   for (std::uint64_t count = 1 + choices.below(2); count > 0; --count) {
     Request request = any_request(choices);
     for (const TensorInfo& tensor : request.segment.checkpoint->tensors()) bytes = std::max(bytes, tensor.range.size());
     requests.push_back(std::move(request.segment));
-    deliveries.push_back(std::move(request.delivery));
+    rules.push_back(std::move(request.rules));
   }
   const PlanLimits limits = any_limits(choices, bytes);
   try {
-    check_plan(make_load_plan(requests, limits, deliveries), limits, deliveries);
+    check_plan(testing::plan_of(requests, limits, rules), limits, rules);
   } catch (const OutOfMemoryError&) {
   } catch (const InvalidArgumentError& error) {
     require(error.reason().find("no cast from") != std::string::npos);

@@ -216,7 +216,7 @@ def child():
         lambda: handle.wait_segment(0),
         lambda: handle.wait_arrival(0),
         lambda: handle.make_stream_wait(0, 0),
-        lambda: handle.drop_segment(0),
+        lambda: handle.release_segment(0),
         lambda: handle.tensors(0),
     ):
         refused(call)

@@ -34,11 +34,11 @@ CudaEvent::CudaEvent(std::shared_ptr<EventPool> events, StreamHandle stream)
   Context& context = events_->context();
   const Result result = context.driver().cuEventRecord(handle_, stream);
   if (result == kSuccess) return;
-  events_->give_back(handle_);
+  events_->release(handle_);
   context.check(result, "cuEventRecord");
 }
 
-CudaEvent::~CudaEvent() { events_->give_back(handle_); }
+CudaEvent::~CudaEvent() { events_->release(handle_); }
 
 bool CudaEvent::done() {
   Context& context = events_->context();

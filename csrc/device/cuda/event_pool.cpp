@@ -16,14 +16,14 @@ EventHandle EventPool::take() {
       free_.pop_back();
       return event;
     }
-    free_.reserve(++made_);  // so that giving back cannot fail
+    free_.reserve(++made_);  // so that release cannot fail
   }
   EventHandle event = nullptr;
   WARPLOAD_CUDA(*context_, cuEventCreate, &event, kEventBlockingSync | kEventDisableTiming);
   return event;
 }
 
-void EventPool::give_back(EventHandle event) noexcept {
+void EventPool::release(EventHandle event) noexcept {
   const std::lock_guard lock(mutex_);
   free_.push_back(event);
 }

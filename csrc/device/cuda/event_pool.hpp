@@ -23,7 +23,7 @@ class EventPool {
 
   // An event that nobody else has; waiting for it sleeps. The context must be current. Throws DeviceError.
   [[nodiscard]] EventHandle take();
-  void give_back(EventHandle event) noexcept;
+  void release(EventHandle event) noexcept;
 
   [[nodiscard]] Context& context() const noexcept { return *context_; }
 

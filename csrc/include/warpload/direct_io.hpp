@@ -1,17 +1,17 @@
 /// @file
-/// How bytes leave a file.
+/// How files are read: through the page cache or past it.
 #pragma once
 
 #include <cstdint>
 
 namespace warpload {
 
-/// How files are read. Bytes that are in the page cache come from there fastest; bytes that are not come faster past
-/// it.
+/// How files are read. Bytes that are in the page cache are read fastest from there; all others are read faster past
+/// it (by O_DIRECT).
 enum class DirectIo : std::uint8_t {
-  kAuto,    ///< By what is in the page cache, range by range.
+  kAuto,    ///< Each range from where it is read fastest, by what the page cache holds of it.
   kNever,   ///< Always through the page cache.
-  kAlways,  ///< Past it wherever the file system allows, whatever it holds; for tests and measurements.
+  kAlways,  ///< Past the page cache wherever the file system allows; for tests and measurements.
 };
 
 }  // namespace warpload

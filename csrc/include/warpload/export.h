@@ -1,6 +1,6 @@
 /// @file
-/// What a shared library shows to its users. Everything is compiled with hidden symbols; what bears this mark is the
-/// interface, and nothing else can be linked against by accident.
+/// The marks of what the shared library exports. Everything is compiled with hidden symbols; only what has the mark
+/// WARPLOAD_API can be linked against.
 ///
 /// WARPLOAD_STATIC is defined where the static library is used (its CMake target does so, and pkg-config --static). The
 /// marks then say nothing: what these headers put into the user's own objects, type information for one, is as visible
@@ -16,7 +16,7 @@
 /// Marks a class or function of the public interface.
 #define WARPLOAD_API __attribute__((visibility("default")))
 
-/// Marks what lies inside such a class and is none of its users' business.
+/// Marks what lies inside a class of the public interface and is not part of it.
 #define WARPLOAD_HIDDEN __attribute__((visibility("hidden")))
 #endif
 

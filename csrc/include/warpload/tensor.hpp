@@ -1,5 +1,5 @@
 /// @file
-/// A loaded tensor: a description and shared ownership of its memory.
+/// Loaded tensors: a description and shared ownership of the memory.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,13 @@
 
 namespace warpload {
 
-/// A loaded tensor. Cheap to copy. The memory lives as long as any copy, whatever becomes of the load, the loader or
-/// the checkpoint. Row-major, contiguous. Threads: as a plain value; the bytes are the caller's to synchronise.
+/// A loaded tensor, row-major and contiguous.
+///
+/// Ownership: cheap to copy. The memory lives as long as any copy, whatever becomes of the load, the loader or the
+/// checkpoint. Threads: as a plain value; the bytes are the caller's to synchronise.
 class WARPLOAD_API Tensor {
  public:
-  /// For whoever fills the memory.
+  /// Makes a tensor of memory that the caller fills.
   Tensor(std::string name, DType dtype, std::vector<std::uint64_t> shape, std::shared_ptr<std::byte> memory,
          std::uint64_t nbytes, DeviceId device = {})
       : name_(std::move(name)),
@@ -29,26 +31,26 @@ class WARPLOAD_API Tensor {
         nbytes_(nbytes),
         device_(device) {}
 
-  /// Its name in the checkpoint.
+  /// The tensor's name in the checkpoint.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
-  /// What its elements are now; the file may hold another dtype.
+  /// The dtype of the loaded elements; the file may have another one.
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
 
-  /// Elements along each axis, the slowest first; empty for a scalar.
+  /// How many elements there are along each axis, the slowest first; empty for a scalar.
   [[nodiscard]] const std::vector<std::uint64_t>& shape() const noexcept { return shape_; }
 
-  /// Bytes of all elements.
+  /// The bytes of all elements together.
   [[nodiscard]] std::uint64_t nbytes() const noexcept { return nbytes_; }
 
-  /// Where the bytes are; data() is an address there.
+  /// The device that the bytes are on; data() is an address of it.
   [[nodiscard]] DeviceId device() const noexcept { return device_; }
 
-  /// First byte, at a multiple of 256 (a view of a file: of the dtype's alignment); nullptr for an empty tensor.
-  /// Writable: a view of a file is copy-on-write.
+  /// The first byte; nullptr for an empty tensor. Its address is a multiple of 256; that of a view of a file, a
+  /// multiple of the dtype's alignment. The bytes may be written: a view of a file is copied on write.
   [[nodiscard]] std::byte* data() const noexcept { return memory_.get(); }
 
-  /// The owner, for handing the memory on; dlpack.hpp does so in the standard way.
+  /// The owner of the memory, for handing it on. dlpack.hpp hands a tensor on in the standard way.
   [[nodiscard]] const std::shared_ptr<std::byte>& memory() const noexcept { return memory_; }
 
  private:

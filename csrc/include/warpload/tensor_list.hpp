@@ -1,5 +1,5 @@
 /// @file
-/// The tensors of one segment.
+/// Lists of loaded tensors.
 #pragma once
 
 #include <cstddef>
@@ -15,51 +15,56 @@
 
 namespace warpload {
 
-/// Tensors in the checkpoint's order, found by position or by name.
+/// The tensors of one segment in the checkpoint's order, found by position or by name.
 ///
 ///     for (const auto& [name, tensor] : tensors) ...
 ///     tensors.at("conv_in.weight").data()
 ///
 /// Ownership: cheap to copy, immutable; holds every tensor in it. References and iterators stay valid as long as any
-/// copy. Threads: every member may be called from any thread.
+/// copy of the list. Threads: every member may be called from any thread.
 class WARPLOAD_API TensorList {
  public:
   class Iterator;
-  /// What iterating gives: the name and the tensor, as references into the list.
+  /// What iterating gives: the tensor's name and the tensor, as references into the list.
   using value_type = std::pair<const std::string&, const Tensor&>;
-  /// The only iterator there is: nothing can be changed.
+  /// The type of all iterators: a list cannot be changed.
   using const_iterator = Iterator;
 
-  /// No tensors.
+  /// Makes a list without tensors.
   TensorList() noexcept;
 
-  /// These, in this order; names may repeat, the first is then the one that is found.
+  /// Makes a list of tensors in this order. Where a name repeats, the first tensor that has it is found.
   explicit TensorList(std::vector<Tensor> tensors);
 
   /// How many tensors there are.
   [[nodiscard]] std::size_t size() const noexcept;
 
-  /// True when there are none.
+  /// True when there are no tensors.
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-  /// The tensor at that position, which has to be below size(). Of a list that is about to go, a copy.
+  /// The tensor at a position, which has to be below size().
   [[nodiscard]] const Tensor& operator[](std::size_t position) const& noexcept;
-  [[nodiscard]] Tensor operator[](std::size_t position) && { return std::as_const(*this)[position]; }  ///< Likewise.
+  /// A copy of the tensor at a position, which has to be below size(): the list itself is about to go.
+  [[nodiscard]] Tensor operator[](std::size_t position) && { return std::as_const(*this)[position]; }
 
-  /// The tensor of that name, or nullptr. The first call makes an index. Not of a list that is about to go.
+  /// The tensor of that name, or nullptr when there is none. The first call makes an index.
   [[nodiscard]] const Tensor* find(std::string_view name) const&;
-  const Tensor* find(std::string_view name) && = delete;  ///< The pointer would lead nowhere.
+  /// Not for a list that is about to go: the pointer would outlive the tensor.
+  const Tensor* find(std::string_view name) && = delete;
 
-  /// The tensor of that name. Of a list that is about to go, a copy.
+  /// The tensor of that name.
   ///
   /// @throws InvalidArgumentError when there is none.
   [[nodiscard]] const Tensor& at(std::string_view name) const&;
-  [[nodiscard]] Tensor at(std::string_view name) && { return std::as_const(*this).at(name); }  ///< Likewise.
+  /// A copy of the tensor of that name: the list itself is about to go.
+  ///
+  /// @throws InvalidArgumentError when there is none.
+  [[nodiscard]] Tensor at(std::string_view name) && { return std::as_const(*this).at(name); }
 
-  /// The first tensor, with its name.
+  /// An iterator to the first tensor.
   [[nodiscard]] Iterator begin() const noexcept;
 
-  /// Behind the last.
+  /// The iterator behind the last tensor.
   [[nodiscard]] Iterator end() const noexcept;
 
  private:
@@ -67,31 +72,31 @@ class WARPLOAD_API TensorList {
   std::shared_ptr<const Table> table_;
 };
 
-/// Goes over a TensorList; valid as long as any copy of the list.
+/// Iterates over a TensorList. Valid as long as any copy of the list.
 class TensorList::Iterator {
  public:
-  using iterator_category = std::input_iterator_tag;   ///< What `*` gives is no reference.
-  using iterator_concept = std::forward_iterator_tag;  ///< Otherwise it may be kept and gone over again.
-  using value_type = TensorList::value_type;           ///< Name and tensor.
-  using difference_type = std::ptrdiff_t;              ///< Between two places.
-  using reference = value_type;                        ///< A pair of references, by value.
-  using pointer = void;                                ///< There is no `->`.
+  using iterator_category = std::input_iterator_tag;   ///< By the rules of C++17 an input iterator: `*` gives a value.
+  using iterator_concept = std::forward_iterator_tag;  ///< By the rules of C++20 a forward iterator.
+  using value_type = TensorList::value_type;           ///< The tensor's name and the tensor.
+  using difference_type = std::ptrdiff_t;              ///< The distance between two iterators.
+  using reference = value_type;                        ///< What `*` gives: a pair of references, by value.
+  using pointer = void;                                ///< Nothing, as there is no `->`.
 
-  /// Belongs to no list; to be assigned to.
+  /// Makes an iterator that belongs to no list and can only be assigned to.
   Iterator() noexcept = default;
-  /// Points at an element of an array.
+  /// Makes an iterator to an element of an array.
   explicit Iterator(const Tensor* tensor) noexcept : tensor_(tensor) {}
 
-  /// Name and tensor.
+  /// The name and the tensor that this points to.
   [[nodiscard]] value_type operator*() const noexcept { return {tensor_->name(), *tensor_}; }
-  /// To the next one.
+  /// Moves to the next tensor.
   Iterator& operator++() noexcept {
     ++tensor_;
     return *this;
   }
-  /// To the next one; returns where it was.
+  /// Moves to the next tensor, and returns an iterator to the one before.
   Iterator operator++(int) noexcept { return Iterator(tensor_++); }
-  /// Same place.
+  /// True when both point to the same tensor.
   friend bool operator==(const Iterator&, const Iterator&) noexcept = default;
 
  private:

@@ -153,7 +153,7 @@ class ModelWeights:
         """Release the memory of tensors that nobody is to have; what is still to be read of them is not."""
         self._tensors.clear()
         for handle, segment in self._loads:
-            handle.drop_segment(segment)
+            handle.release_segment(segment)
         self._loads.clear()
 
     def hand_over(self) -> None:

@@ -56,7 +56,7 @@ inline Checkpoint::Ptr checkpoint_of(const std::vector<TensorSpec>& tensors, Mem
   return Checkpoint::from_sources({std::make_shared<MemorySource>(safetensors_file(tensors), std::move(options))});
 }
 
-// The tensors each by itself, so that one can be dropped before the others.
+// The tensors each by itself, so that one can be released before the others.
 inline std::vector<Tensor> tensors_of(const TensorList& list) {
   std::vector<Tensor> tensors;
   for (const auto& [name, tensor] : list) tensors.push_back(tensor);

@@ -1,4 +1,4 @@
-#include "bindings/dlpack.hpp"
+#include "bindings/dlpack_capsule.hpp"
 
 #include "interop/dlpack_offer.hpp"
 #include "warpload/dlpack.hpp"

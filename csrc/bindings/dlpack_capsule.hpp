@@ -1,4 +1,5 @@
-// Tensors handed over by DLPack: one capsule a tensor, a storage of exactly its size, memory kept by a shared owner.
+// Tensors handed over to Python by DLPack: one capsule a tensor, a storage of exactly its size, memory kept by a shared
+// owner.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -11,7 +12,8 @@ namespace warpload::bindings {
 // what they are on the other side.
 [[nodiscard]] bool travels_typed(DType dtype) noexcept;
 
-// A "dltensor" capsule. Whoever consumes it may drop it on any thread, with or without the interpreter's lock.
+// A "dltensor" capsule. Whoever consumes it may release the tensor on any thread, with or without the interpreter's
+// lock.
 [[nodiscard]] pybind11::capsule to_capsule(const Tensor& tensor);
 
 }  // namespace warpload::bindings

@@ -1,0 +1,95 @@
+#include "load/delivery.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "load/host_copy.hpp"
+#include "warpload/arena.hpp"
+#include "warpload/error.hpp"
+
+namespace warpload {
+namespace {
+
+// The padding before tensors goes to the device with them. A piece begins at most this far behind the one before.
+void clear_padding(const LoadPlan& plan, const Batch& batch, std::byte* slot) {
+  const ReadRun& last = plan.runs[batch.first_run + batch.run_count - 1];
+  for (std::size_t index = plan.runs[batch.first_run].first_piece; index < last.first_piece + last.piece_count;
+       ++index) {
+    const std::uint64_t end = plan.pieces[index].destination_offset;
+    const std::uint64_t begin = end - std::min(end, kTensorAlignment);
+    std::memset(slot + begin, 0, end - begin);
+  }
+}
+
+}  // namespace
+
+void Delivery::pump() {
+  HostCopier copier(PlanLimits{}.run_bytes, direct_io_);
+  while (!control_.stopping()) {
+    const std::size_t batch = next_batch_.fetch_add(1, std::memory_order_relaxed);
+    if (batch >= plan_.batches.size()) break;
+    deliver(copier, plan_.batches[batch]);
+  }
+}
+
+void Delivery::deliver(HostCopier& copier, const Batch& batch) {
+  if (segments_.is_released(plan_.runs[batch.first_run].segment)) {
+    note_arrival(batch.first_run, batch.run_count);
+  } else if (batch.slot_bytes == 0) {
+    deliver_directly(copier, batch);
+  } else {
+    deliver_through_slot(copier, batch);
+  }
+}
+
+void Delivery::deliver_directly(HostCopier& copier, const Batch& batch) {
+  if (!wait_for_arena()) return;
+  for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
+    if (control_.stopping()) return;
+    const ReadRun& run = plan_.runs[index];
+    copier.copy(plan_, batch, index, *checkpoints_[run.segment], segments_.begin_of(run.segment));
+    note_arrival(index, 1);
+  }
+}
+
+void Delivery::deliver_through_slot(HostCopier& copier, const Batch& batch) {
+  const std::size_t segment = plan_.runs[batch.first_run].segment;
+  DeviceLane& lane = *lane_of_[segment];
+  LoadClock::Lap lap(clock_);
+  auto slot = lane.acquire([this] { return control_.stopping(); });
+  lap.end(LoadClock::Part::kWaitingForSlots);
+  if (!slot) return;
+  const std::optional<std::size_t> lead = copier.read_straight(plan_, batch, *checkpoints_[segment], slot->bytes());
+  if (!lead) {
+    clear_padding(plan_, batch, slot->bytes().data());
+    for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
+      if (control_.stopping()) return;
+      copier.copy(plan_, batch, index, *checkpoints_[segment], slot->bytes().data());
+    }
+  }
+  lap.end(LoadClock::Part::kReading);
+  if (!wait_for_arena()) return;
+  lap.end(LoadClock::Part::kWaitingForArena);
+  try {
+    lane.send(std::move(*slot), lead.value_or(0), plan_, batch, segments_.begin_of(segment));
+  } catch (const DeviceError& error) {
+    rethrow_with_tensor(error, *checkpoints_[segment], plan_.runs[batch.first_run]);
+  }
+  lap.end(LoadClock::Part::kSending);
+  note_arrival(batch.first_run, batch.run_count);
+}
+
+bool Delivery::wait_for_arena() const {
+  return segments_.wait_for_arena([this] { return control_.stopped(); });
+}
+
+void Delivery::note_arrival(std::size_t first_run, std::size_t run_count) {
+  std::uint64_t bytes = 0;
+  for (std::size_t index = first_run; index < first_run + run_count; ++index) bytes += plan_.runs[index].source.size();
+  segments_.arrived(plan_.runs[first_run].segment, run_count, bytes);
+}
+
+}  // namespace warpload
