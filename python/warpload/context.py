@@ -79,7 +79,7 @@ _open: list[LoadContext] = []
 
 
 @forked.anew_in_child
-def _forget_loads() -> None:
+def _start_without_loads() -> None:
     # What a child loads is its own affair: nobody there waits for what its parent began.
     _current.set(None)
     _open.clear()

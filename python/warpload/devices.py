@@ -20,15 +20,15 @@ from .errors import DeviceError, InvalidArgumentError, MissingDeviceError, devic
 if TYPE_CHECKING:
     import torch
 
-_natives: dict[tuple[str, int], _core.Device] = {}
-_natives_lock = forked.Lock()
+_core_devices: dict[tuple[str, int], _core.Device] = {}
+_core_devices_lock = forked.Lock()
 
 
 @forked.anew_in_child
-def _forget_natives() -> None:
+def _start_without_devices() -> None:
     # A child must not use its parent's driver.
-    global _natives
-    _natives = {}
+    global _core_devices
+    _core_devices = {}
 
 
 def arena_device(device: Any) -> torch.device | None:
@@ -172,20 +172,22 @@ def spelled_by_transformers(device_map: Any) -> Any:
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if device_map == "cuda" else device_map
 
 
-def native(device: torch.device) -> _core.Device:
+def core_device(device: torch.device) -> _core.Device:
     """Return the core's device for one of torch's, always the same.
 
     Raises:
         DeviceError: there is no driver or no such device.
     """
-    return _native(device.type, device.index or 0)
+    return _core_device(device.type, device.index or 0)
 
 
-def _native(kind: str, index: int) -> _core.Device:
-    with _natives_lock:
-        if (kind, index) not in _natives:
-            _natives[kind, index] = _core.Device.cuda(index) if kind == "cuda" else _core.Device.host_through_slots()
-        return _natives[kind, index]
+def _core_device(kind: str, index: int) -> _core.Device:
+    with _core_devices_lock:
+        if (kind, index) not in _core_devices:
+            _core_devices[kind, index] = (
+                _core.Device.cuda(index) if kind == "cuda" else _core.Device.host_through_slots()
+            )
+        return _core_devices[kind, index]
 
 
 def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[None]:
@@ -193,7 +195,7 @@ def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[
 
     torch sees to that in the thread that captures only: its ``cudaMalloc`` in another one would end the capture.
     """
-    return native(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
+    return core_device(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def current_stream(device: torch.device) -> int:
@@ -230,7 +232,7 @@ def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
 def _prepare(loader: _core.Loader, ordinals: list[int], nbytes: int) -> None:
     with contextlib.suppress(DeviceError):
         for ordinal in ordinals:
-            loader.prepare(_native("cuda", ordinal), nbytes)
+            loader.prepare(_core_device("cuda", ordinal), nbytes)
 
 
 def _ordinal(device: Any) -> int | None:
@@ -280,8 +282,8 @@ def _allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int,
         for device, each in needed.items():
             _check_room(device, each)
         tensors = _take(wanted)
-    placed = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
-    return [placed.get(segment, (0, None)) for segment, _ in sizes]
+    allocated = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
+    return [allocated.get(segment, (0, None)) for segment, _ in sizes]
 
 
 def _take(wanted: Sequence[tuple[int, int, torch.device]]) -> dict[int, torch.Tensor]:
@@ -313,7 +315,7 @@ def _aligned_address(tensor: torch.Tensor) -> int:
 
 
 def _check_room(device: torch.device, sizes: Sequence[int]) -> None:
-    """Refuse segments that torch's allocator cannot give, before it has given its cache up for them."""
+    """Refuse segments that torch's allocator cannot give, before it has emptied its cache for them."""
     if device.type != "cuda":
         return
     import torch
@@ -335,8 +337,8 @@ def _check_room(device: torch.device, sizes: Sequence[int]) -> None:
         raise device_out_of_memory()(f"{refusal} (load fewer components at once, or in a smaller dtype)")
     if not _fits_into_cache(device, sizes, free, limit - reserved):
         raise device_out_of_memory()(
-            f"{refusal}, but what it holds lies in pieces between tensors in use: there is no place for {max(sizes)}"
-            " bytes in one (load before other work, or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)"
+            f"{refusal}, but what it holds lies in pieces between tensors in use: no piece has"
+            f" {max(sizes)} bytes (load before other work, or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)"
         )
 
 

@@ -27,7 +27,7 @@ _loaders_lock = forked.Lock()
 
 
 @forked.anew_in_child
-def _forget_loaders() -> None:
+def _start_without_loaders() -> None:
     # A child has none of its parent's threads; the core knows not to join them there.
     global _loaders
     _loaders = {}
@@ -120,46 +120,46 @@ def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **
     if device is None:
         return _core.SegmentRequest(checkpoint, **wanted)
     stream = devices.current_stream(device)
-    return _core.SegmentRequest(checkpoint, device=devices.native(device), stream=stream, **wanted)
+    return _core.SegmentRequest(checkpoint, device=devices.core_device(device), stream=stream, **wanted)
 
 
 def start(
-    requests: Sequence[_core.SegmentRequest], places: Sequence[torch.device | None] | None = None
+    requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None] | None = None
 ) -> _core.LoadHandle:
     """Plan the requests, reserve one arena for all and start filling it in native threads.
 
     Args:
         requests: made by ``request``.
-        places: the device that each was made with; None where none was.
+        arena_devices: the device that each was made with; None where none was.
 
     Raises:
         OutOfMemoryError: the arena could not be reserved; nothing is.
         DeviceError: a device reported an error.
     """
-    native = loader()
-    if places is None or all(place is None for place in places):
-        return native.start(requests)
+    core_loader = loader()
+    if arena_devices is None or all(device is None for device in arena_devices):
+        return core_loader.start(requests)
     allocate, allocate_staging = (
-        functools.partial(each, places) for each in (devices.allocate, devices.allocate_staging)
+        functools.partial(each, arena_devices) for each in (devices.allocate, devices.allocate_staging)
     )
-    return native.start(requests, allocate, allocate_staging)
+    return core_loader.start(requests, allocate, allocate_staging)
 
 
 def load(
-    requests: Sequence[_core.SegmentRequest], places: Sequence[torch.device | None]
+    requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None]
 ) -> list[dict[str, torch.Tensor]]:
     """Load and wait; return the tensors by name, a dictionary a request.
 
     Takes and raises what ``start`` does, and the first worker's error, or a FormatError for what torch cannot
-    represent; what was loaded is then given up.
+    represent; what was loaded is then released.
     """
-    handle = start(requests, places)
+    handle = start(requests, arena_devices)
     loaded: list[dict[str, torch.Tensor]] = []
     try:
         for segment, each in enumerate(requests):
             loaded.append(torch_tensors(handle, segment, each.checkpoint))
-        for segment, place in enumerate(places):
-            wait_arrival(handle, segment, place)
+        for segment, device in enumerate(arena_devices):
+            wait_arrival(handle, segment, device)
     except BaseException as error:
         loaded.clear()  # whoever keeps the traceback must not keep the memory
         traceback.clear_frames(error.__traceback__)
@@ -169,7 +169,7 @@ def load(
 
 
 def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
-    """Wait until a segment's bytes are in place for whoever uses them; raises the first error.
+    """Wait until a segment's bytes have arrived for whoever uses them; raises the first error.
 
     What the device's current stream does next comes after the copies, too.
     """
@@ -182,11 +182,11 @@ def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | 
 
 def _tell_of_pinning() -> None:
     """Say once that host memory could not be pinned; the load went on with what there was."""
-    native = loader()
-    failure = native.pinning_failure
+    core_loader = loader()
+    failure = core_loader.pinning_failure
     if failure:
         _tell_once(
-            f"only {native.pinned_bytes} bytes of host memory could be pinned, so copies to the device are slower:"
+            f"only {core_loader.pinned_bytes} bytes of host memory could be pinned, so copies to the device are slower:"
             f" {failure}"
         )
 

@@ -52,7 +52,7 @@ class WarploadError(Exception):
         return self.message or super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let pickle and copy keep everything; an ``OSError`` by itself forgets a file name that came later."""
+        """Let pickle and copy keep everything; an ``OSError`` by itself loses a file name that was set later."""
         state = dict(self.__dict__)
         if isinstance(self, OSError):
             state |= {name: value for name in _OS_FIELDS if (value := getattr(self, name)) is not None}
@@ -83,7 +83,7 @@ class DeviceError(WarploadError, RuntimeError):
 
 
 class MissingDeviceError(DeviceError, NotImplementedError, AssertionError):
-    """There is no such device here; also what torch, and diffusers for a device map, raise in its place."""
+    """There is no such device here; also what torch, and diffusers for a device map, raise for it."""
 
 
 class Cancelled(WarploadError):  # noqa: N818 - a request that was honoured, not a failure

@@ -143,9 +143,9 @@ class TorchFile:
         with errors.caught_as_from("safetensors"):
             check_backend(backend)
             checkpoint = engine.open_checkpoint(strings.checked_path(filename))
-            place = devices.checked(device)
-            devices.require(place)
-        self._source: _Source | None = _Source(checkpoint, place, backend)
+            wanted = devices.checked(device)
+            devices.require(wanted)
+        self._source: _Source | None = _Source(checkpoint, wanted, backend)
         self._path = str(filename)
         self._described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
 
@@ -223,8 +223,8 @@ class TorchFile:
         """
         source, code, shape = self._describe(name)
         path, begin, end = source.checkpoint.locate(name)
-        places = map(source.checkpoint.locate, self._described)
-        first = min(place[1] for place in places if place[0] == path)  # where the header ends
+        located = map(source.checkpoint.locate, self._described)
+        first = min(each[1] for each in located if each[0] == path)  # where the header ends
         return TensorMeta(code, list(shape), (begin - first, end - first))
 
     def _open(self) -> _Source:

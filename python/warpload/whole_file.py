@@ -35,7 +35,7 @@ def load_file(
 
     On the CPU a tensor whose dtype stays as it is becomes a view of a private mapping of its file: nothing is read
     before it is used, and writing to it never changes the file. On a GPU all tensors lie in one allocation of torch's,
-    which is given back with the last of them.
+    which is released with the last of them.
 
     With ``dtype`` the floating-point tensors are cast on their way, bit-identical to ``tensor.to(dtype)`` on the CPU,
     whatever torch casts to: to integers and complex numbers too. Integer, bool and complex tensors are never cast.
@@ -125,10 +125,10 @@ def load_checkpoint(
     others = {name for name, (own, _) in described.items() if wanted is not None and not _is_native(own, code)}
     cast = _cast_by_torch(checkpoint, others, wanted, copies)  # first: it may be refused
     only = described.keys() - others if others else None
-    place = devices.arena_device(target)
-    request = engine.request(checkpoint, place, dtype=code, only=only, zero_copy=not copies)
-    (tensors,) = engine.load([request], [place])
-    if place is None:
+    arena_device = devices.arena_device(target)
+    request = engine.request(checkpoint, arena_device, dtype=code, only=only, zero_copy=not copies)
+    (tensors,) = engine.load([request], [arena_device])
+    if arena_device is None:
         tensors = {name: devices.bring(tensor, target) for name, tensor in tensors.items()}
     tensors |= {name: devices.bring(tensor, target) for name, tensor in cast.items()}
     return {name: tensors[name] for name in described} if others else tensors

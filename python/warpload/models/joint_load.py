@@ -59,11 +59,11 @@ class JointLoad:
         self._under_way: list[ModelWeights] = []
 
     def name(self, location: str, label: str) -> None:
-        """Say what the report calls the model at that place."""
+        """Say what the report calls the model that lies in a folder."""
         self._labels[os.path.normpath(location)] = label
 
     def label_of(self, location: str) -> str | None:
-        """Return what the report calls the model at that place."""
+        """Return what the report calls the model that lies in a folder, or None where nobody has said."""
         return self._labels.get(os.path.normpath(location))
 
     def begin(self, wanted: Sequence[WantedModel]) -> None:

@@ -114,7 +114,7 @@ class ModelWeights:
         self._loads.append((handle, 0))
 
     def _load_all_anew(self) -> None:
-        """Release the arena's segment before a new one is taken: a device cannot give back the part that is wrong."""
+        """Release the arena's segment before a new one is taken: a part of a segment cannot be released by itself."""
         self.release()
         if self.device is not None:
             devices.release_spare(self.device)

@@ -175,7 +175,7 @@ class PipelineLoad:
 
         Stock asks the class that ``from_pretrained`` was called on which components are optional. Called on
         DiffusionPipeline, it takes an optional component that it is given (Wan's transformer) for a plain argument,
-        loads it again and drops the given one. Called on the pipeline's own class it does not.
+        loads it again instead of the given one. Called on the pipeline's own class it does not.
         """
         from diffusers import DiffusionPipeline
 

@@ -1,4 +1,4 @@
-"""An attempt that leaves no traces: what it changed in the process is undone where it is given up.
+"""An attempt that leaves no traces: what it changed in the process is undone where it is refused.
 
 The core begins to put a model together and may find that stock has to do it. What stock then draws, says and warns of
 has to be what it would have been had nobody tried before.
@@ -62,7 +62,7 @@ class Attempt:
             if not refused or number >= kept_from:
                 event.say()
             else:
-                event.forget()
+                event.discard()
         if refused and self._kept_from is None:
             for restore in self._restore_generators:
                 restore()
@@ -137,7 +137,7 @@ class _Event:
     def say(self) -> None:
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Leave nothing of it."""
 
 
@@ -162,7 +162,7 @@ class _Call(_Event):
 
 
 class _Warning(_Call):
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Take the warning out of where Python notes what it has shown: it has not been."""
         message, category, filename, lineno = self.arguments[:4]
         text = str(message)
@@ -204,7 +204,7 @@ def _held_records(attempt: Attempt) -> Iterator[None]:
 
 
 @forked.anew_in_child
-def _let_go_of_records() -> None:
+def _remove_holders() -> None:
     # A thread of the child may get the number of one of the parent's.
     own = threading.get_ident()
     for handler in _handlers():

@@ -182,11 +182,11 @@ def init_on_device(stock: Function, device: Any, include_buffers: bool | None = 
         include_buffers = parse_flag_from_env("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
     if include_buffers:  # it is torch's own context then, this thread's alone
         return stock(device, include_buffers=include_buffers)
-    return _placed_on(device)
+    return _parameters_on(device)
 
 
 @contextlib.contextmanager
-def _placed_on(device: Any) -> Iterator[None]:
+def _parameters_on(device: Any) -> Iterator[None]:
     _begin()
     with _in_our_load(), _register_parameter.replaced(functools.partial(_register_on, device)):
         yield

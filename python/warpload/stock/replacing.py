@@ -97,7 +97,7 @@ def hold(held: str) -> object:
 
 
 def release(held: str, holder: object) -> None:
-    """Let the seams of one kind go back, unless others hold them too."""
+    """Put the seams of one kind back, unless others hold them too."""
     with _lock:
         _holders[held].remove(holder)
         _put_back()
@@ -118,7 +118,7 @@ def _put_back() -> None:
 
 
 @forked.anew_in_child
-def _forget_other_threads() -> None:
+def _keep_only_this_thread() -> None:
     _holders["loads"].lost(but=_installed)  # whichever thread loaded a model, it is alive in the child too
     _put_back()  # which another thread may have been in the midst of
 

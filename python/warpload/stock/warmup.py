@@ -1,4 +1,4 @@
-"""The memory that transformers takes and gives back before it loads, so that torch's allocator has it at hand.
+"""The memory that transformers takes and releases before it loads, so that torch's allocator has it at hand.
 
 Around tensors that lie in the arena already it would double the peak.
 """
