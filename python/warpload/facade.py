@@ -11,7 +11,7 @@ from typing import Any
 from .stock import diffusers_names as names
 
 # Methods that load: stock's own run inside ``accelerated()``.
-_LOADING_METHODS = frozenset({"from_pipe", "from_pretrained", "from_single_file", "load_components"})
+_LOADING_METHODS = frozenset({"from_pretrained", "from_single_file", "load_components"})
 
 
 class _FacadeMeta(type):
@@ -35,6 +35,8 @@ class _FacadeMeta(type):
         if name.startswith("__"):  # protocols are asked of the class itself, and must not import anything
             raise AttributeError(name)
         value = getattr(cls.stock, name)
+        if name == "from_pipe" and callable(value):
+            return _sharing(cls.stock)
         return _accelerated(cls.stock, name) if name in _LOADING_METHODS and callable(value) else value
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
@@ -69,6 +71,16 @@ def _accelerated(stock: Any, name: str) -> Callable[..., Any]:
             return hub.from_cache_first(call, complete, keywords)
 
     return load
+
+
+def _sharing(stock: Any) -> Callable[..., Any]:
+    @functools.wraps(stock.from_pipe)
+    def share(*arguments: Any, **keywords: Any) -> Any:
+        from .pipelines.from_pipe import from_pipe
+
+        return from_pipe(stock, *arguments, **keywords)
+
+    return share
 
 
 class DiffusionPipeline(metaclass=_FacadeMeta):
