@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from diffusers import DiffusionPipeline
 import warpload
 from support.compare import assert_same_pipeline
 from support.pipelines import DTYPES, Saved
-from warpload.pipelines.from_pipe import from_pipe
 
 
 def storages(pipeline: DiffusionPipeline) -> dict[str, int]:
@@ -153,18 +153,24 @@ def test_nothing_is_loaded_so_the_last_report_stays(saved: Saved) -> None:
     assert warpload.reports() == before
 
 
-def test_what_a_users_own_constructor_loads_goes_through_the_core(saved: Saved) -> None:
-    class Refined(warpload.StableDiffusionPipeline):  # type: ignore[misc]
-        def __init__(self, **components: Any) -> None:
-            super().__init__(**components)
-            self.refiner = diffusers.UNet2DConditionModel.from_pretrained(saved("stable-diffusion"), subfolder="unet")
+def test_what_the_constructor_of_the_new_class_loads_goes_through_the_core(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls = diffusers.StableDiffusionImg2ImgPipeline
+    construct, loaded = cls.__init__, []
+
+    @functools.wraps(construct)
+    def loading(self: Any, *arguments: Any, **keywords: Any) -> None:
+        construct(self, *arguments, **keywords)
+        loaded.append(diffusers.UNet2DConditionModel.from_pretrained(saved("stable-diffusion"), subfolder="unet"))
 
     first = warpload.DiffusionPipeline.from_pretrained(saved("stable-diffusion"))
+    monkeypatch.setattr(cls, "__init__", loading)
 
-    second = from_pipe(Refined, first)
+    second = warpload.StableDiffusionImg2ImgPipeline.from_pipe(first)
 
-    assert type(second) is Refined
     assert second.unet is first.unet
+    assert loaded[0] is not first.unet
     report = warpload.last_report()
     assert report is not None
     assert (report.kind, report.components) == ("model", {"unet": "native"})

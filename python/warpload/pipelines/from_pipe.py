@@ -3,8 +3,8 @@
 - Models, tokenizers and the scheduler are the same objects in both, as far as the new class takes them, and so are
   their parameters and storages: a weight that is changed in one pipeline is changed in the other, and the second one
   costs no memory.
-- Nothing is loaded, so no report is made: ``last_report()`` stays as it was. Where the constructor of a user's own
-  class loads a model, that is a load through the core with a report of its own.
+- Nothing is loaded, so no report is made: ``last_report()`` stays as it was. Where the constructor of the new class
+  loads a model by itself, that is a load through the core with a report of its own.
 - What is copied is stock's decision. Stock casts the shared modules where they are to the ``dtype`` of the call, which
   is float32 where none is given; tensors of another dtype are copied by that cast, in both pipelines.
 - Memory that the first pipeline was loaded into is released with the last tensor that lies in it, whichever pipeline
