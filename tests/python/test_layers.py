@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 def modules() -> dict[str, Path]:
     """Return every module of the package with its file, by its name below the package; the package itself is left out.
 
-    What is measured and shown (``demo``, ``measuring``) stands above all the rest, and is imported by ``cli`` only.
+    What is measured and shown (``demo``, ``measuring``) stands above all the rest: only ``cli`` imports it.
     """
     found = {}
     for file in PACKAGE.rglob("*.py"):
@@ -118,7 +119,18 @@ def test_no_two_modules_have_one_name() -> None:
 
 
 def test_no_module_hides_a_public_name() -> None:
-    """``warpload.load_file`` is the function: once imported, a submodule of that name would stand in its stead."""
+    """``warpload.load_file`` is the function: once imported, a submodule of that name would be what the name means."""
     top = {name for name in MODULES if "." not in name}
 
     assert top & {*warpload.__all__, *diffusers_names()} == set()
+
+
+def test_the_design_names_every_layer_and_only_modules_that_exist() -> None:
+    design = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
+    picture = design.split("```")[1].partition("csrc/bindings")[0]
+    words = set(re.findall(r"\w+", picture))
+
+    assert [name for name in MODULES if name.rpartition(".")[2] not in words and name != "__main__"] == []
+    named = re.findall(r"`python/warpload/([\w/]+\.py)`", design)
+    assert named
+    assert [file for file in named if not (PACKAGE / file).is_file()] == []
