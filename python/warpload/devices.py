@@ -1,4 +1,4 @@
-"""The seam between torch's devices and the core's: who allocates a segment, and which stream is current.
+"""Between torch's devices and the core's: who allocates a segment, and which stream is current.
 
 All that knows of CUDA in Python is here. With ``LoadOptions(arena="always")`` the CPU goes the same way, so that every
 other line of the device's path runs on any machine.
@@ -58,10 +58,13 @@ Device: TypeAlias = "torch.device | int | str"
 def checked(device: Any) -> Device:
     """Return a device as a caller names it: a name, a ``torch.device``, an accelerator's number, or None for the CPU.
 
-    Whether the machine has it is found out when something is brought there.
+    Whether the machine has the device is found out when a tensor is brought there.
+
+    Args:
+        device: what the caller gave.
 
     Raises:
-        InvalidArgumentError: it is none of these.
+        InvalidArgumentError: the value names no device that torch knows.
     """
     if device is None or device == "cpu":
         return "cpu"
@@ -85,11 +88,15 @@ def is_cpu(device: Device) -> bool:
 
 
 def bring(tensor: torch.Tensor, device: Device) -> torch.Tensor:
-    """Return the tensor on a checked device, by torch.
+    """Return a tensor on a device, copied there by torch unless it is there.
+
+    Args:
+        tensor: a tensor on the CPU.
+        device: from ``checked``.
 
     Raises:
-        OutOfMemoryError: it does not fit; also torch's.
-        DeviceError: the machine has no such device, or it reported an error; also torch's.
+        OutOfMemoryError: the tensor does not fit; the error is also a ``torch.OutOfMemoryError``.
+        DeviceError: the machine has no such device, or the device reported an error.
     """
     if is_cpu(device):
         return tensor
@@ -104,7 +111,7 @@ def bring(tensor: torch.Tensor, device: Device) -> torch.Tensor:
 
 
 def require(device: Any) -> None:
-    """Refuse a GPU that is not there before anything is read for it. What is no device at all is for others to say.
+    """Refuse a GPU that is not there before anything is read for it; what is no device at all passes.
 
     Args:
         device: as torch takes it, or None.
@@ -159,7 +166,14 @@ def _why_missing(count: int) -> tuple[str, str]:
 
 
 def require_all(device_map: Any) -> None:
-    """Refuse a device map, of a model or of a pipeline, that names a GPU which is not there; see ``require``."""
+    """Refuse a device map, of a model or of a pipeline, that names a GPU which is not there.
+
+    Args:
+        device_map: one device, or a dictionary whose values are devices.
+
+    Raises:
+        MissingDeviceError: torch has no CUDA, no GPU, or none of that number.
+    """
     for device in device_map.values() if isinstance(device_map, Mapping) else [device_map]:
         require(device)
 
@@ -202,8 +216,8 @@ def current_stream(device: torch.device) -> int:
     """Return the handle of torch's current stream on the device.
 
     Raises:
-        InvalidArgumentError: it is being captured into a CUDA graph, which a load cannot be part of; nothing has been
-            taken from the graph's pool of memory yet.
+        InvalidArgumentError: the stream is being captured into a CUDA graph, which a load cannot be part of; nothing
+            has been taken from the graph's pool of memory yet.
     """
     if device.type != "cuda":
         return 0
@@ -221,7 +235,12 @@ def current_stream(device: torch.device) -> int:
 def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
     """Open the GPUs that a device map names, and pin slots, beside this thread; does not need torch.
 
-    A guess that costs nothing when it is wrong: what fails here fails again, and is reported, when it is needed.
+    What fails here is ignored: it fails again, and is reported, when the load needs it.
+
+    Args:
+        loader: whose slots are pinned.
+        device_map: as a caller gave it; what names no GPU is passed over.
+        nbytes: the bytes that the load will probably copy to the devices.
     """
     values = device_map.values() if isinstance(device_map, Mapping) else [device_map]
     ordinals = sorted({ordinal for value in values if (ordinal := _ordinal(value)) is not None})
@@ -258,7 +277,7 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
         sizes: ``(segment, bytes)`` of those that want memory.
 
     Raises:
-        OutOfMemoryError: it does not fit; on a GPU also a ``torch.OutOfMemoryError``.
+        OutOfMemoryError: the memory does not fit; on a GPU the error is also a ``torch.OutOfMemoryError``.
     """
     return _allocate(devices, sizes)
 
@@ -266,7 +285,14 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
 def allocate_staging(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
     """Return working memory for casts on devices, as ``allocate`` does; the core keeps it for later loads.
 
-    It lies in torch's allocator like the rest, so that memory fractions hold for it and freeing it stalls nobody.
+    The memory comes from torch's allocator, so that memory fractions hold for it and releasing it stalls nobody.
+
+    Args:
+        devices: of every segment of the load; None where the core allocates, which an address of 0 tells it.
+        sizes: ``(segment, bytes)`` of those whose device casts.
+
+    Raises:
+        OutOfMemoryError: the memory does not fit; on a GPU the error is also a ``torch.OutOfMemoryError``.
     """
     return _allocate(devices, sizes)
 

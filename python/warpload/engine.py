@@ -66,10 +66,13 @@ def worker_count() -> int:
 
 
 def release_pinned_memory() -> int:
-    """Unlock and free the host memory that is kept for copies to devices; returns its bytes.
+    """Release the pinned host memory that is kept for copies to devices.
 
-    The devices' working memory for casts, a few slots of torch's allocator, goes as well. What a load under way uses is
-    kept. The next load to a device pins anew, which takes some tens of milliseconds.
+    The devices' working memory for casts, of the size of a few slots, is released to torch's allocator as well. What a
+    load under way uses is kept. The next load to a device pins memory anew, which takes some tens of milliseconds.
+
+    Returns:
+        The bytes of host memory that were released.
     """
     with _loaders_lock:
         loaders = list(_loaders.values())
@@ -99,7 +102,7 @@ _WRONG_INDEX = frozenset({"unlisted", "misplaced", "stale copy", "conflicting co
 
 
 def tell_of_a_wrong_index(checkpoint: _core.Checkpoint) -> None:
-    """Warn where a checkpoint's index does not say what its shards hold."""
+    """Log a warning where a checkpoint's index does not say what its shards hold."""
     if wrong := [sentence for kind, sentence in checkpoint.oddities if kind in _WRONG_INDEX]:
         logger.warning("%s", "; ".join(wrong))
 
@@ -148,10 +151,19 @@ def start(
 def load(
     requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None]
 ) -> list[dict[str, torch.Tensor]]:
-    """Load and wait; return the tensors by name, a dictionary a request.
+    """Load, wait until all bytes have arrived, and return the tensors by name, a dictionary a request.
 
-    Takes and raises what ``start`` does, and the first worker's error, or a FormatError for what torch cannot
-    represent; what was loaded is then released.
+    Where this raises, what was loaded is released.
+
+    Args:
+        requests: made by ``request``.
+        arena_devices: the device that each was made with; None where none was.
+
+    Raises:
+        FormatError: torch cannot represent one of the tensors.
+        IoError: a file cannot be read, or has changed.
+        OutOfMemoryError: the arena could not be reserved.
+        DeviceError: a device reported an error.
     """
     handle = start(requests, arena_devices)
     loaded: list[dict[str, torch.Tensor]] = []
@@ -169,9 +181,17 @@ def load(
 
 
 def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
-    """Wait until a segment's bytes have arrived for whoever uses them; raises the first error.
+    """Wait until a segment's bytes have arrived for whoever uses them.
 
-    What the device's current stream does next comes after the copies, too.
+    What is queued in the device's current stream from here on comes after the copies, too.
+
+    Args:
+        handle: the load.
+        segment: the number of the request in the load.
+        device: that the request was made with, or None.
+
+    Raises:
+        WarploadError: the first error of the load.
     """
     handle.wait_segment(segment)
     if device is not None:
@@ -198,7 +218,12 @@ _Described = tuple[str, str, tuple[int, ...], Any, bool]
 def torch_tensors(handle: _core.LoadHandle, segment: int, checkpoint: _core.Checkpoint) -> dict[str, torch.Tensor]:
     """Return the tensors of one segment by name, each with a storage of its own of exactly its size.
 
-    They are there at once; what they hold is meaningless until ``handle.wait_segment(segment)`` has returned.
+    The tensors are there at once; what they hold is meaningless until ``handle.wait_segment(segment)`` has returned.
+
+    Args:
+        handle: the load.
+        segment: the number of the request in the load.
+        checkpoint: that the request was made with.
 
     Raises:
         FormatError: torch cannot represent one of them; names the file and the tensor.
@@ -207,7 +232,19 @@ def torch_tensors(handle: _core.LoadHandle, segment: int, checkpoint: _core.Chec
 
 
 def torch_tensor(handle: _core.LoadHandle, segment: int, name: str, checkpoint: _core.Checkpoint) -> torch.Tensor:
-    """Return one of them, whatever the others are; each call gives another object on the same memory."""
+    """Return one tensor of a segment, whether torch can represent the others or not.
+
+    Each call returns another object on the same memory.
+
+    Args:
+        handle: the load.
+        segment: the number of the request in the load.
+        name: the tensor's name.
+        checkpoint: that the request was made with.
+
+    Raises:
+        FormatError: torch cannot represent the tensor; names the file and the tensor.
+    """
     return _adopt(handle.tensor(segment, name), checkpoint)
 
 

@@ -90,8 +90,8 @@ class DiffusionPipeline(metaclass=_FacadeMeta):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Load a pipeline from a folder or a Hub id, with the weights put in place by the native core.
 
-        Takes all of stock's keyword arguments and returns the object that stock would, of diffusers' own classes, equal
-        bit for bit. What the core does not load (no safetensors, a quantiser) goes through stock;
+        This method takes all of stock's keyword arguments and returns the object that stock would: of diffusers' own
+        classes, and equal bit for bit. What the core does not load (no safetensors, a quantiser) goes through stock;
         ``warpload.last_report()`` and the log say what and why.
 
         Args:
@@ -101,10 +101,14 @@ class DiffusionPipeline(metaclass=_FacadeMeta):
                 ``torch.device``, a number, a name such as ``"cuda:1"``, or a dictionary from components' names (and
                 ``"default"``) to any of these.
 
+        Returns:
+            The pipeline, of the class that stock would choose. All bytes of its weights have arrived.
+
         Raises:
             FormatError: a weight file is not valid; nothing is half loaded.
             IoError: a weight file cannot be read.
             OutOfMemoryError: the arena could not be reserved.
+            DeviceError: ``device_map`` names a GPU that is not there, or a device's driver reported an error.
             InvalidArgumentError: ``device_map`` names a component that is not there, or what is no device.
         """
         from .pipelines.pipeline_load import load_pipeline
@@ -117,7 +121,19 @@ class _AutoPipeline(metaclass=_FacadeMeta):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Load a pipeline for the task; see ``DiffusionPipeline.from_pretrained``."""
+        """Load the pipeline that diffusers has for a task, with the weights put in place by the native core.
+
+        Args:
+            pretrained_model_or_path: a folder in diffusers' layout, or a repository's id on the Hub.
+            kwargs: as for ``from_pretrained`` of the diffusers class; ``device_map`` takes what it does in
+                ``warpload.DiffusionPipeline.from_pretrained``.
+
+        Returns:
+            The pipeline, of the class that stock chooses for the task.
+
+        Raises:
+            WarploadError: what ``warpload.DiffusionPipeline.from_pretrained`` raises.
+        """
         from .pipelines.pipeline_load import load_pipeline
 
         return load_pipeline(lambda: cls.stock, pretrained_model_or_path, kwargs)

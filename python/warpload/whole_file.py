@@ -43,6 +43,9 @@ def load_file(
     float32 and float64) are torch's own, on the CPU, for those tensors only, which then have allocations of their own.
     What torch has not either (from or to float4, but for empty tensors) is refused.
 
+    An index that says the wrong shard, or leaves a tensor out, or has a stale copy in a shard before the one that it
+    names, is followed with a warning; see docs/compatibility.md.
+
     Args:
         filename: a ``.safetensors`` file, several of them, or a ``.safetensors.index.json``.
         device: where the tensors go. Devices other than the CPU and CUDA's are reached by ``Tensor.to``.
@@ -50,13 +53,10 @@ def load_file(
             each tensor's own.
         disable_mmap: copy the bytes instead of mapping the file.
         options: how to load; by default those of the block that this is called in, or the environment's.
-        backend: safetensors' word for the same: ``"mmap"``, or ``"pread"`` to copy.
+        backend: safetensors' word for whether bytes are mapped: ``"mmap"``, or ``"pread"`` to copy them.
 
     Returns:
         The tensors by name, in the order of their bytes in the file; each owns a storage of exactly its size.
-
-    An index that says the wrong shard, or leaves a tensor out, or has a stale copy in a shard before the one that it
-    names, is followed with a warning; see docs/compatibility.md.
 
     Raises:
         FormatError: the file is not valid, the index and its shards leave in doubt which tensors are meant, or torch
@@ -115,7 +115,17 @@ def load_checkpoint(
     *,
     copies: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Load the tensors of an open checkpoint, as copies or mapped; for the rest see ``load_file``."""
+    """Load the tensors of an open checkpoint by the rules of ``load_file``.
+
+    Args:
+        checkpoint: what to load.
+        device: where the tensors go.
+        dtype: the dtype of all floating-point tensors; None keeps each tensor's own.
+        copies: whether the bytes are copied rather than mapped.
+
+    Raises:
+        WarploadError: what ``load_file`` raises, but for the errors of opening the files.
+    """
     wanted, target = as_dtype(dtype), devices.checked(device)
     devices.require(target)
     described = {name: (own, shape) for name, own, shape, _ in checkpoint.tensors()}

@@ -67,7 +67,7 @@ class JointLoad:
         return self._labels.get(os.path.normpath(location))
 
     def begin(self, wanted: Sequence[WantedModel]) -> None:
-        """Open, plan and start. If one of them cannot be opened nothing starts; whoever claims it gets the error."""
+        """Open the models, plan them together and start; if one cannot be opened nothing starts, and its claim raises why."""
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
@@ -78,7 +78,7 @@ class JointLoad:
         self._weights = opened
 
     def claim(self, label: str, path: Path, code: str | None, device: torch.device | None = None) -> ModelWeights:
-        """Return a model's weights, from the common load or from one that starts now.
+        """Return a model's weights, from the joint load or from one that starts now.
 
         Args:
             label: as given to ``begin``.
@@ -102,7 +102,11 @@ class JointLoad:
         return weights
 
     def wait(self) -> None:
-        """Wait until the bytes of all claimed models have arrived; raises the first worker's error."""
+        """Wait until the bytes of all claimed models have arrived.
+
+        Raises:
+            WarploadError: the first error of a worker.
+        """
         for weights in self._under_way:
             weights.wait_arrival()
             weights.hand_over()

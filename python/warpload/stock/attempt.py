@@ -42,7 +42,7 @@ class Attempt:
         self._restore_generators = _generators()
 
     def keep(self) -> None:
-        """Let all that comes from here on stay, whoever goes on: the generators as they are then, and what is said."""
+        """Let what is drawn and said from here on stay, whether the core or stock goes on with the model."""
         self._kept_from = len(self._events)
 
     def settle(self) -> None:
@@ -53,7 +53,7 @@ class Attempt:
             event.say()
 
     def add(self, event: _Event) -> None:
-        """Hold something back."""
+        """Hold an event back."""
         self._events.append(event)
 
     def _end(self, refused: bool) -> None:
@@ -138,7 +138,7 @@ class _Event:
         raise NotImplementedError
 
     def discard(self) -> None:
-        """Leave nothing of it."""
+        """Leave nothing of the event behind."""
 
 
 class _Record(_Event):

@@ -51,7 +51,10 @@ def active() -> bool:
 
 
 def install() -> None:
-    """Make loads of the whole process go through the core, until ``uninstall``; a second call changes nothing."""
+    """Make loads by diffusers' and transformers' own classes go through the core, on all threads, until ``uninstall``.
+
+    A second call changes nothing.
+    """
     global _installed
     with _lock:
         if _installed is None:
@@ -59,7 +62,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo ``install``; without one before, it changes nothing."""
+    """Undo ``install``: loads are stock's own again. Without a call of ``install`` before, nothing changes."""
     global _installed
     with _lock:
         if _installed is not None:
@@ -69,7 +72,7 @@ def uninstall() -> None:
 
 @contextlib.contextmanager
 def accelerated() -> Iterator[None]:
-    """Make loads on this thread go through the core inside the block."""
+    """Make loads by diffusers' and transformers' own classes on this thread go through the core inside the block."""
     holder = hold("loads")
     token = _accelerated.set(True)
     try:
@@ -104,7 +107,7 @@ def release(held: str, holder: object) -> None:
 
 
 def _put_back() -> None:
-    """Put back what nobody holds."""
+    """Put back the replaced functions that nobody holds."""
     if not any(map(len, _holders.values())) and _watcher in sys.meta_path:
         sys.meta_path.remove(_watcher)
     _done.difference_update([done for done in _done if len(_holders[done[0]]) == 0])
