@@ -125,8 +125,8 @@ class _AutoPipeline(metaclass=_FacadeMeta):
 
         Args:
             pretrained_model_or_path: a folder in diffusers' layout, or a repository's id on the Hub.
-            kwargs: as for ``from_pretrained`` of the diffusers class; ``device_map`` takes what it does in
-                ``warpload.DiffusionPipeline.from_pretrained``.
+            kwargs: as for ``from_pretrained`` of the diffusers class. A ``device_map`` may be what it may be for
+                ``warpload.DiffusionPipeline``.
 
         Returns:
             The pipeline, of the class that stock chooses for the task.

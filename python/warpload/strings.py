@@ -43,8 +43,8 @@ def check_names(names: Iterable[Any]) -> None:
     """Refuse names that no tensor can have: files hold them as UTF-8.
 
     Raises:
-        InvalidArgumentError: a name is no string, or cannot be encoded; the error is also a ``TypeError`` or a
-            ``UnicodeEncodeError``.
+        InvalidArgumentError: a name is no string, or cannot be encoded. The error is also a ``TypeError``, or a
+            ``UnicodeEncodeError``, accordingly.
     """
     for name in names:
         if not isinstance(name, str):

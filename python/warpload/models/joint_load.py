@@ -67,7 +67,13 @@ class JointLoad:
         return self._labels.get(os.path.normpath(location))
 
     def begin(self, wanted: Sequence[WantedModel]) -> None:
-        """Open the models, plan them together and start; if one cannot be opened nothing starts, and its claim raises why."""
+        """Open the models, plan them together and start.
+
+        If one of them cannot be opened nothing starts, and whoever claims it gets the error.
+
+        Args:
+            wanted: the models, in the order in which their bytes move.
+        """
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
