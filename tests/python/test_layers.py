@@ -20,7 +20,7 @@ PACKAGE = Path(warpload.__file__).parent
 # module imports only what is in its own layer or below.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"}),
-    frozenset({"stock.seams", "stock.refusal"}),
+    frozenset({"stock.seams", "stock.seam_check", "stock.refusal"}),
     frozenset({"context"}),
     frozenset({"devices", "engine"}),
     frozenset({"stock"}),
