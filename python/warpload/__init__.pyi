@@ -727,13 +727,8 @@ from .errors import (
     OutOfMemoryError as OutOfMemoryError,
     WarploadError as WarploadError,
 )
-from .files import (
-    load_file as load_file,
-)
-from .hooks import (
-    accelerated as accelerated,
-    install as install,
-    uninstall as uninstall,
+from .moving.to_device import (
+    to_device as to_device,
 )
 from .open_file import (
     safe_open as safe_open,
@@ -746,8 +741,13 @@ from .report import (
     last_report as last_report,
     reports as reports,
 )
-from .transfer import (
-    to_device as to_device,
+from .stock.replacing import (
+    accelerated as accelerated,
+    install as install,
+    uninstall as uninstall,
+)
+from .whole_file import (
+    load_file as load_file,
 )
 
 __version__: str

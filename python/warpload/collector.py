@@ -46,7 +46,7 @@ def _resume() -> None:
 
 
 @forked.anew_in_child
-def _forget_other_threads() -> None:
+def _keep_only_this_thread() -> None:
     if _users.lost():
         _resume()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reading:
-    """What stock's code had read during one load.
+    """What the core read for stock's code during one load.
 
     Attributes:
         sizes: bytes of tensor data in each file that the core read.
@@ -79,7 +79,7 @@ _open: list[LoadContext] = []
 
 
 @forked.anew_in_child
-def _forget_loads() -> None:
+def _start_without_loads() -> None:
     # What a child loads is its own affair: nobody there waits for what its parent began.
     _current.set(None)
     _open.clear()
@@ -140,11 +140,11 @@ def began(report: LoadReport, name: str = "", **settings: Any) -> Iterator[LoadC
 
 @contextlib.contextmanager
 def part(load: LoadContext, **settings: Any) -> Iterator[LoadContext]:
-    """Let the block be a part of a load that is told of in its report: with its weights, and with a reading of its own.
+    """Let the block be a part of a load: with its report and its weights, and with a reading of its own.
 
     Args:
         load: the load.
-        settings: what differs.
+        settings: attributes of the context that differ from the load's.
     """
     given = {"joint": load.joint, "pipeline": load.pipeline, **settings}
     with entered(LoadContext(load.report, outer=load, **given)) as inner:

@@ -1,4 +1,4 @@
-"""The seam between torch's devices and the core's: who allocates a segment, and which stream is current.
+"""Between torch's devices and the core's: who allocates a segment, and which stream is current.
 
 All that knows of CUDA in Python is here. With ``LoadOptions(arena="always")`` the CPU goes the same way, so that every
 other line of the device's path runs on any machine.
@@ -20,15 +20,15 @@ from .errors import DeviceError, InvalidArgumentError, MissingDeviceError, devic
 if TYPE_CHECKING:
     import torch
 
-_natives: dict[tuple[str, int], _core.Device] = {}
-_natives_lock = forked.Lock()
+_core_devices: dict[tuple[str, int], _core.Device] = {}
+_core_devices_lock = forked.Lock()
 
 
 @forked.anew_in_child
-def _forget_natives() -> None:
+def _start_without_devices() -> None:
     # A child must not use its parent's driver.
-    global _natives
-    _natives = {}
+    global _core_devices
+    _core_devices = {}
 
 
 def arena_device(device: Any) -> torch.device | None:
@@ -58,10 +58,13 @@ Device: TypeAlias = "torch.device | int | str"
 def checked(device: Any) -> Device:
     """Return a device as a caller names it: a name, a ``torch.device``, an accelerator's number, or None for the CPU.
 
-    Whether the machine has it is found out when something is brought there.
+    Whether the machine has the device is found out when a tensor is brought there.
+
+    Args:
+        device: what the caller gave.
 
     Raises:
-        InvalidArgumentError: it is none of these.
+        InvalidArgumentError: the value names no device that torch knows.
     """
     if device is None or device == "cpu":
         return "cpu"
@@ -85,11 +88,15 @@ def is_cpu(device: Device) -> bool:
 
 
 def bring(tensor: torch.Tensor, device: Device) -> torch.Tensor:
-    """Return the tensor on a checked device, by torch.
+    """Return a tensor on a device, copied there by torch unless it is there.
+
+    Args:
+        tensor: a tensor on the CPU.
+        device: from ``checked``.
 
     Raises:
-        OutOfMemoryError: it does not fit; also torch's.
-        DeviceError: the machine has no such device, or it reported an error; also torch's.
+        OutOfMemoryError: the tensor does not fit; the error is also a ``torch.OutOfMemoryError``.
+        DeviceError: the machine has no such device, or the device reported an error.
     """
     if is_cpu(device):
         return tensor
@@ -104,7 +111,7 @@ def bring(tensor: torch.Tensor, device: Device) -> torch.Tensor:
 
 
 def require(device: Any) -> None:
-    """Refuse a GPU that is not there before anything is read for it. What is no device at all is for others to say.
+    """Refuse a GPU that is not there before anything is read for it; what is no device at all passes.
 
     Args:
         device: as torch takes it, or None.
@@ -159,7 +166,14 @@ def _why_missing(count: int) -> tuple[str, str]:
 
 
 def require_all(device_map: Any) -> None:
-    """Refuse a device map, of a model or of a pipeline, that names a GPU which is not there; see ``require``."""
+    """Refuse a device map, of a model or of a pipeline, that names a GPU which is not there.
+
+    Args:
+        device_map: one device, or a dictionary whose values are devices.
+
+    Raises:
+        MissingDeviceError: torch has no CUDA, no GPU, or none of that number.
+    """
     for device in device_map.values() if isinstance(device_map, Mapping) else [device_map]:
         require(device)
 
@@ -172,20 +186,22 @@ def spelled_by_transformers(device_map: Any) -> Any:
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if device_map == "cuda" else device_map
 
 
-def native(device: torch.device) -> _core.Device:
+def core_device(device: torch.device) -> _core.Device:
     """Return the core's device for one of torch's, always the same.
 
     Raises:
         DeviceError: there is no driver or no such device.
     """
-    return _native(device.type, device.index or 0)
+    return _core_device(device.type, device.index or 0)
 
 
-def _native(kind: str, index: int) -> _core.Device:
-    with _natives_lock:
-        if (kind, index) not in _natives:
-            _natives[kind, index] = _core.Device.cuda(index) if kind == "cuda" else _core.Device.host_through_slots()
-        return _natives[kind, index]
+def _core_device(kind: str, index: int) -> _core.Device:
+    with _core_devices_lock:
+        if (kind, index) not in _core_devices:
+            _core_devices[kind, index] = (
+                _core.Device.cuda(index) if kind == "cuda" else _core.Device.host_through_slots()
+            )
+        return _core_devices[kind, index]
 
 
 def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[None]:
@@ -193,15 +209,15 @@ def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[
 
     torch sees to that in the thread that captures only: its ``cudaMalloc`` in another one would end the capture.
     """
-    return native(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
+    return core_device(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
 
 
 def current_stream(device: torch.device) -> int:
     """Return the handle of torch's current stream on the device.
 
     Raises:
-        InvalidArgumentError: it is being captured into a CUDA graph, which a load cannot be part of; nothing has been
-            taken from the graph's pool of memory yet.
+        InvalidArgumentError: the stream is being captured into a CUDA graph, which a load cannot be part of; nothing
+            has been taken from the graph's pool of memory yet.
     """
     if device.type != "cuda":
         return 0
@@ -219,7 +235,12 @@ def current_stream(device: torch.device) -> int:
 def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
     """Open the GPUs that a device map names, and pin slots, beside this thread; does not need torch.
 
-    A guess that costs nothing when it is wrong: what fails here fails again, and is reported, when it is needed.
+    What fails here is ignored: it fails again, and is reported, when the load needs it.
+
+    Args:
+        loader: whose slots are pinned.
+        device_map: as a caller gave it; what names no GPU is passed over.
+        nbytes: the bytes that the load will probably copy to the devices.
     """
     values = device_map.values() if isinstance(device_map, Mapping) else [device_map]
     ordinals = sorted({ordinal for value in values if (ordinal := _ordinal(value)) is not None})
@@ -230,7 +251,7 @@ def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
 def _prepare(loader: _core.Loader, ordinals: list[int], nbytes: int) -> None:
     with contextlib.suppress(DeviceError):
         for ordinal in ordinals:
-            loader.prepare(_native("cuda", ordinal), nbytes)
+            loader.prepare(_core_device("cuda", ordinal), nbytes)
 
 
 def _ordinal(device: Any) -> int | None:
@@ -256,7 +277,7 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
         sizes: ``(segment, bytes)`` of those that want memory.
 
     Raises:
-        OutOfMemoryError: it does not fit; on a GPU also a ``torch.OutOfMemoryError``.
+        OutOfMemoryError: the memory does not fit; on a GPU the error is also a ``torch.OutOfMemoryError``.
     """
     return _allocate(devices, sizes)
 
@@ -264,7 +285,14 @@ def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, 
 def allocate_staging(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:
     """Return working memory for casts on devices, as ``allocate`` does; the core keeps it for later loads.
 
-    It lies in torch's allocator like the rest, so that memory fractions hold for it and freeing it stalls nobody.
+    The memory comes from torch's allocator, so that memory fractions hold for it and releasing it stalls nobody.
+
+    Args:
+        devices: of every segment of the load; None where the core allocates, which an address of 0 tells it.
+        sizes: ``(segment, bytes)`` of those whose device casts.
+
+    Raises:
+        OutOfMemoryError: the memory does not fit; on a GPU the error is also a ``torch.OutOfMemoryError``.
     """
     return _allocate(devices, sizes)
 
@@ -280,8 +308,8 @@ def _allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int,
         for device, each in needed.items():
             _check_room(device, each)
         tensors = _take(wanted)
-    placed = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
-    return [placed.get(segment, (0, None)) for segment, _ in sizes]
+    allocated = {segment: (_aligned_address(tensor), tensor) for segment, tensor in tensors.items()}
+    return [allocated.get(segment, (0, None)) for segment, _ in sizes]
 
 
 def _take(wanted: Sequence[tuple[int, int, torch.device]]) -> dict[int, torch.Tensor]:
@@ -313,7 +341,7 @@ def _aligned_address(tensor: torch.Tensor) -> int:
 
 
 def _check_room(device: torch.device, sizes: Sequence[int]) -> None:
-    """Refuse segments that torch's allocator cannot give, before it has given its cache up for them."""
+    """Refuse segments that torch's allocator cannot give, before it has emptied its cache for them."""
     if device.type != "cuda":
         return
     import torch
@@ -335,8 +363,8 @@ def _check_room(device: torch.device, sizes: Sequence[int]) -> None:
         raise device_out_of_memory()(f"{refusal} (load fewer components at once, or in a smaller dtype)")
     if not _fits_into_cache(device, sizes, free, limit - reserved):
         raise device_out_of_memory()(
-            f"{refusal}, but what it holds lies in pieces between tensors in use: there is no place for {max(sizes)}"
-            " bytes in one (load before other work, or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)"
+            f"{refusal}, but what it holds lies in pieces between tensors in use: no piece has"
+            f" {max(sizes)} bytes (load before other work, or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)"
         )
 
 

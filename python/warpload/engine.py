@@ -27,7 +27,7 @@ _loaders_lock = forked.Lock()
 
 
 @forked.anew_in_child
-def _forget_loaders() -> None:
+def _start_without_loaders() -> None:
     # A child has none of its parent's threads; the core knows not to join them there.
     global _loaders
     _loaders = {}
@@ -66,10 +66,13 @@ def worker_count() -> int:
 
 
 def release_pinned_memory() -> int:
-    """Unlock and free the host memory that is kept for copies to devices; returns its bytes.
+    """Release the pinned host memory that is kept for copies to devices.
 
-    The devices' working memory for casts, a few slots of torch's allocator, goes as well. What a load under way uses is
-    kept. The next load to a device pins anew, which takes some tens of milliseconds.
+    The devices' working memory for casts, of the size of a few slots, is released to torch's allocator as well. What a
+    load under way uses is kept. The next load to a device pins memory anew, which takes some tens of milliseconds.
+
+    Returns:
+        The bytes of host memory that were released.
     """
     with _loaders_lock:
         loaders = list(_loaders.values())
@@ -99,7 +102,7 @@ _WRONG_INDEX = frozenset({"unlisted", "misplaced", "stale copy", "conflicting co
 
 
 def tell_of_a_wrong_index(checkpoint: _core.Checkpoint) -> None:
-    """Warn where a checkpoint's index does not say what its shards hold."""
+    """Log a warning where a checkpoint's index does not say what its shards hold."""
     if wrong := [sentence for kind, sentence in checkpoint.oddities if kind in _WRONG_INDEX]:
         logger.warning("%s", "; ".join(wrong))
 
@@ -120,46 +123,55 @@ def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **
     if device is None:
         return _core.SegmentRequest(checkpoint, **wanted)
     stream = devices.current_stream(device)
-    return _core.SegmentRequest(checkpoint, device=devices.native(device), stream=stream, **wanted)
+    return _core.SegmentRequest(checkpoint, device=devices.core_device(device), stream=stream, **wanted)
 
 
 def start(
-    requests: Sequence[_core.SegmentRequest], places: Sequence[torch.device | None] | None = None
+    requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None] | None = None
 ) -> _core.LoadHandle:
     """Plan the requests, reserve one arena for all and start filling it in native threads.
 
     Args:
         requests: made by ``request``.
-        places: the device that each was made with; None where none was.
+        arena_devices: the device that each was made with; None where none was.
 
     Raises:
         OutOfMemoryError: the arena could not be reserved; nothing is.
         DeviceError: a device reported an error.
     """
-    native = loader()
-    if places is None or all(place is None for place in places):
-        return native.start(requests)
+    core_loader = loader()
+    if arena_devices is None or all(device is None for device in arena_devices):
+        return core_loader.start(requests)
     allocate, allocate_staging = (
-        functools.partial(each, places) for each in (devices.allocate, devices.allocate_staging)
+        functools.partial(each, arena_devices) for each in (devices.allocate, devices.allocate_staging)
     )
-    return native.start(requests, allocate, allocate_staging)
+    return core_loader.start(requests, allocate, allocate_staging)
 
 
 def load(
-    requests: Sequence[_core.SegmentRequest], places: Sequence[torch.device | None]
+    requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None]
 ) -> list[dict[str, torch.Tensor]]:
-    """Load and wait; return the tensors by name, a dictionary a request.
+    """Load, wait until all bytes have arrived, and return the tensors by name, a dictionary a request.
 
-    Takes and raises what ``start`` does, and the first worker's error, or a FormatError for what torch cannot
-    represent; what was loaded is then given up.
+    Where this raises, what was loaded is released.
+
+    Args:
+        requests: made by ``request``.
+        arena_devices: the device that each was made with; None where none was.
+
+    Raises:
+        FormatError: torch cannot represent one of the tensors.
+        IoError: a file cannot be read, or has changed.
+        OutOfMemoryError: the arena could not be reserved.
+        DeviceError: a device reported an error.
     """
-    handle = start(requests, places)
+    handle = start(requests, arena_devices)
     loaded: list[dict[str, torch.Tensor]] = []
     try:
         for segment, each in enumerate(requests):
             loaded.append(torch_tensors(handle, segment, each.checkpoint))
-        for segment, place in enumerate(places):
-            wait_arrival(handle, segment, place)
+        for segment, device in enumerate(arena_devices):
+            wait_arrival(handle, segment, device)
     except BaseException as error:
         loaded.clear()  # whoever keeps the traceback must not keep the memory
         traceback.clear_frames(error.__traceback__)
@@ -169,9 +181,17 @@ def load(
 
 
 def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | None) -> None:
-    """Wait until a segment's bytes are in place for whoever uses them; raises the first error.
+    """Wait until a segment's bytes have arrived for whoever uses them.
 
-    What the device's current stream does next comes after the copies, too.
+    What is queued in the device's current stream from here on comes after the copies, too.
+
+    Args:
+        handle: the load.
+        segment: the number of the request in the load.
+        device: that the request was made with, or None.
+
+    Raises:
+        WarploadError: the first error of the load.
     """
     handle.wait_segment(segment)
     if device is not None:
@@ -182,11 +202,11 @@ def wait_arrival(handle: _core.LoadHandle, segment: int, device: torch.device | 
 
 def _tell_of_pinning() -> None:
     """Say once that host memory could not be pinned; the load went on with what there was."""
-    native = loader()
-    failure = native.pinning_failure
+    core_loader = loader()
+    failure = core_loader.pinning_failure
     if failure:
         _tell_once(
-            f"only {native.pinned_bytes} bytes of host memory could be pinned, so copies to the device are slower:"
+            f"only {core_loader.pinned_bytes} bytes of host memory could be pinned, so copies to the device are slower:"
             f" {failure}"
         )
 
@@ -198,7 +218,12 @@ _Described = tuple[str, str, tuple[int, ...], Any, bool]
 def torch_tensors(handle: _core.LoadHandle, segment: int, checkpoint: _core.Checkpoint) -> dict[str, torch.Tensor]:
     """Return the tensors of one segment by name, each with a storage of its own of exactly its size.
 
-    They are there at once; what they hold is meaningless until ``handle.wait_segment(segment)`` has returned.
+    The tensors are there at once; what they hold is meaningless until ``handle.wait_segment(segment)`` has returned.
+
+    Args:
+        handle: the load.
+        segment: the number of the request in the load.
+        checkpoint: that the request was made with.
 
     Raises:
         FormatError: torch cannot represent one of them; names the file and the tensor.
@@ -207,7 +232,19 @@ def torch_tensors(handle: _core.LoadHandle, segment: int, checkpoint: _core.Chec
 
 
 def torch_tensor(handle: _core.LoadHandle, segment: int, name: str, checkpoint: _core.Checkpoint) -> torch.Tensor:
-    """Return one of them, whatever the others are; each call gives another object on the same memory."""
+    """Return one tensor of a segment, whether torch can represent the others or not.
+
+    Each call returns another object on the same memory.
+
+    Args:
+        handle: the load.
+        segment: the number of the request in the load.
+        name: the tensor's name.
+        checkpoint: that the request was made with.
+
+    Raises:
+        FormatError: torch cannot represent the tensor; names the file and the tensor.
+    """
     return _adopt(handle.tensor(segment, name), checkpoint)
 
 

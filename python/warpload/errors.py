@@ -52,7 +52,7 @@ class WarploadError(Exception):
         return self.message or super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let pickle and copy keep everything; an ``OSError`` by itself forgets a file name that came later."""
+        """Let pickle and copy keep everything; an ``OSError`` by itself loses a file name that was set later."""
         state = dict(self.__dict__)
         if isinstance(self, OSError):
             state |= {name: value for name in _OS_FIELDS if (value := getattr(self, name)) is not None}
@@ -69,8 +69,8 @@ class FormatError(WarploadError, ValueError):
 class IoError(WarploadError, OSError):
     """The operating system refused an operation, or a file changed while it was read.
 
-    ``errno`` and ``filename`` are set as for every ``OSError``; a missing file is also a ``FileNotFoundError``, and so
-    on.
+    ``errno`` and ``filename`` are set as for every ``OSError``. The error about a missing file is also a
+    ``FileNotFoundError``; those about files that may not be read, or are directories, are Python's own for that, too.
     """
 
 
@@ -83,7 +83,7 @@ class DeviceError(WarploadError, RuntimeError):
 
 
 class MissingDeviceError(DeviceError, NotImplementedError, AssertionError):
-    """There is no such device here; also what torch, and diffusers for a device map, raise in its place."""
+    """A device is asked for that is not there; the error is also what torch and diffusers raise for that."""
 
 
 class Cancelled(WarploadError):  # noqa: N818 - a request that was honoured, not a failure
@@ -91,7 +91,7 @@ class Cancelled(WarploadError):  # noqa: N818 - a request that was honoured, not
 
 
 class InvalidArgumentError(WarploadError, ValueError):
-    """The call itself makes no sense."""
+    """An argument of a call, or a variable of the environment, has a value that it cannot have."""
 
 
 # -- narrower classes: pickle, and torch's DataLoader, find each under its name in this module ------------------------
@@ -122,7 +122,7 @@ class ArgumentEncodingError(InvalidArgumentError, UnicodeEncodeError):
 
 
 class FormatOSError(FormatError, OSError):
-    """A bad file, for those who catch what diffusers raises."""
+    """A file is not valid; the error is also an ``OSError``, which callers of diffusers catch."""
 
 
 _IO_CLASSES: dict[int, type[IoError]] = {
@@ -157,7 +157,7 @@ def __getattr__(name: str) -> Any:
 
 
 def device_out_of_memory() -> type[OutOfMemoryError]:
-    """Return the class for a device's memory, which is torch's own class too."""
+    """Return the class of errors about a lack of a device's memory, which are errors of torch's own class too."""
     cls: type[OutOfMemoryError] = _class("TorchOutOfMemoryError")
     return cls
 
@@ -212,7 +212,22 @@ def build_error(
     driver_error: int,
     cure: str,
 ) -> WarploadError:
-    """Make the exception for a native error; called by the extension module."""
+    """Make the exception for an error of the core's; the extension module calls this.
+
+    Args:
+        kind: the public class's name.
+        message: the whole sentence.
+        reason: what is wrong, in a few words.
+        path: the file, or the empty string.
+        tensor: the tensor's name, or the empty string.
+        byte_range: where in the file, as ``(begin, end)``, or None.
+        system_error: the ``errno`` of a failed system call, or 0.
+        driver_error: the CUDA driver's code, or 0.
+        cure: what the user can do about it, or the empty string.
+
+    Returns:
+        The exception, of the narrowest class for the caller of this thread.
+    """
     cls = _class_for(kind, system_error, driver_error)
     arguments = (system_error, reason, path or None) if kind == "IoError" and system_error else (message,)
     error: WarploadError = cls(*arguments)
@@ -239,8 +254,11 @@ def make(
         reason: what is wrong, in a few words.
         path: the file.
         tensor: the tensor's name.
-        byte_range: where in the file.
+        byte_range: where in the file, as ``(begin, end)``.
         cure: what the user can do about it.
+
+    Returns:
+        The exception, of the narrowest class for the caller of this thread.
     """
     parts = [path, f"tensor '{tensor}'" if tensor else ""]
     parts += [f"bytes [{byte_range[0]}, {byte_range[1]})" if byte_range else "", reason]

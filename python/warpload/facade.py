@@ -11,7 +11,7 @@ from typing import Any
 from .stock import diffusers_names as names
 
 # Methods that load: stock's own run inside ``accelerated()``.
-_LOADING_METHODS = frozenset({"from_pipe", "from_pretrained", "from_single_file", "load_components"})
+_LOADING_METHODS = frozenset({"from_pretrained", "from_single_file", "load_components"})
 
 
 class _FacadeMeta(type):
@@ -35,6 +35,8 @@ class _FacadeMeta(type):
         if name.startswith("__"):  # protocols are asked of the class itself, and must not import anything
             raise AttributeError(name)
         value = getattr(cls.stock, name)
+        if name == "from_pipe" and callable(value):
+            return _sharing(cls.stock)
         return _accelerated(cls.stock, name) if name in _LOADING_METHODS and callable(value) else value
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
@@ -71,6 +73,16 @@ def _accelerated(stock: Any, name: str) -> Callable[..., Any]:
     return load
 
 
+def _sharing(stock: Any) -> Callable[..., Any]:
+    @functools.wraps(stock.from_pipe)
+    def share(*arguments: Any, **keywords: Any) -> Any:
+        from .pipelines.from_pipe import from_pipe
+
+        return from_pipe(stock, *arguments, **keywords)
+
+    return share
+
+
 class DiffusionPipeline(metaclass=_FacadeMeta):
     """``diffusers.DiffusionPipeline``, loading natively; calling it or asking ``isinstance`` means diffusers' class."""
 
@@ -78,8 +90,8 @@ class DiffusionPipeline(metaclass=_FacadeMeta):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Load a pipeline from a folder or a Hub id, with the weights put in place by the native core.
 
-        Takes all of stock's keyword arguments and returns the object that stock would, of diffusers' own classes, equal
-        bit for bit. What the core does not load (no safetensors, a quantiser) goes through stock;
+        This method takes all of stock's keyword arguments and returns the object that stock would: of diffusers' own
+        classes, and equal bit for bit. What the core does not load (no safetensors, a quantiser) goes through stock;
         ``warpload.last_report()`` and the log say what and why.
 
         Args:
@@ -89,10 +101,14 @@ class DiffusionPipeline(metaclass=_FacadeMeta):
                 ``torch.device``, a number, a name such as ``"cuda:1"``, or a dictionary from components' names (and
                 ``"default"``) to any of these.
 
+        Returns:
+            The pipeline, of the class that stock would choose. All bytes of its weights have arrived.
+
         Raises:
             FormatError: a weight file is not valid; nothing is half loaded.
             IoError: a weight file cannot be read.
             OutOfMemoryError: the arena could not be reserved.
+            DeviceError: ``device_map`` names a GPU that is not there, or a device's driver reported an error.
             InvalidArgumentError: ``device_map`` names a component that is not there, or what is no device.
         """
         from .pipelines.pipeline_load import load_pipeline
@@ -105,7 +121,19 @@ class _AutoPipeline(metaclass=_FacadeMeta):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Load a pipeline for the task; see ``DiffusionPipeline.from_pretrained``."""
+        """Load the pipeline that diffusers has for a task, with the weights put in place by the native core.
+
+        Args:
+            pretrained_model_or_path: a folder in diffusers' layout, or a repository's id on the Hub.
+            kwargs: as for ``from_pretrained`` of the diffusers class. A ``device_map`` may be what it may be for
+                ``warpload.DiffusionPipeline``.
+
+        Returns:
+            The pipeline, of the class that stock chooses for the task.
+
+        Raises:
+            WarploadError: what ``warpload.DiffusionPipeline.from_pretrained`` raises.
+        """
         from .pipelines.pipeline_load import load_pipeline
 
         return load_pipeline(lambda: cls.stock, pretrained_model_or_path, kwargs)

@@ -38,12 +38,12 @@ class Lock:
     Made once a module: each is remembered for good.
 
     Args:
-        abandoned: called in a child where another thread held the lock, to put right what it was in the midst of; the
+        mend: called in a child where another thread held the lock, to put right what it was in the midst of; the
             lock is free by then.
     """
 
-    def __init__(self, abandoned: Callable[[], None] | None = None) -> None:
-        self._abandoned = abandoned
+    def __init__(self, mend: Callable[[], None] | None = None) -> None:
+        self._mend = mend
         self._lock = threading.RLock()
         self._owner: int | None = None
         self._depth = 0
@@ -65,11 +65,11 @@ class Lock:
     def _start_anew(self) -> None:
         if self._owner == threading.get_ident():
             return
-        abandoned = self._owner is not None
+        held = self._owner is not None
         self._lock = threading.RLock()
         self._owner, self._depth = None, 0
-        if abandoned and self._abandoned is not None:
-            self._abandoned()
+        if held and self._mend is not None:
+            self._mend()
 
 
 class Users:

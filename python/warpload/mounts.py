@@ -18,7 +18,7 @@ def forbid_mapping(files: Iterable[Path]) -> bool:
 
 
 def _unmappable_folders() -> dict[str, bool]:
-    """Return every place that something is mounted at, and whether its files must not be mapped; empty for none."""
+    """Return every mount point, and whether the files below it must not be mapped; empty where all may be."""
     try:
         text = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -29,13 +29,13 @@ def _unmappable_folders() -> dict[str, bool]:
     return {_unescaped(entry[1]): entry[0] == _UNMAPPABLE for entry in entries if len(entry) > 1}
 
 
-def _unescaped(place: str) -> str:
+def _unescaped(mount_point: str) -> str:
     for code in ("\\040", "\\011", "\\012", "\\134"):
-        place = place.replace(code, chr(int(code[1:], 8)))
-    return place
+        mount_point = mount_point.replace(code, chr(int(code[1:], 8)))
+    return mount_point
 
 
 def _is_below(file: str, folders: dict[str, bool]) -> bool:
-    """Tell what holds for the innermost place that a file is below."""
-    places = [place for place in folders if file.startswith(place.rstrip("/") + "/")]
-    return bool(places) and folders[max(places, key=len)]
+    """Tell whether the innermost mount point that a file lies below is one of those whose files must not be mapped."""
+    mount_points = [each for each in folders if file.startswith(each.rstrip("/") + "/")]
+    return bool(mount_points) and folders[max(mount_points, key=len)]

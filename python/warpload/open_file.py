@@ -1,7 +1,7 @@
 """Safetensors files read tensor by tensor: what ``safetensors.safe_open`` does.
 
-The surface is that of safetensors 0.8, with 0.9's ``get_tensor_meta``; beside it ``TorchFile`` has ``nbytes`` and
-``oddities``.
+The surface is that of safetensors 0.8, with 0.9's ``get_tensor_meta``. Beyond it ``TorchFile`` has the properties
+``nbytes`` and ``oddities``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def check_backend(backend: str) -> str:
     """Return the backend, if safetensors has one of that name.
 
     Raises:
-        InvalidArgumentError: it has not.
-        TypeError: it is no string.
+        InvalidArgumentError: safetensors has no backend of that name.
+        TypeError: the name is no string.
     """
     if not isinstance(backend, str):
         raise TypeError(f"argument 'backend': {type(backend).__name__!r} object is not an instance of 'str'")
@@ -86,7 +86,7 @@ class _Source:
         return tensors
 
     def bring(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return it where the file's tensors are wanted."""
+        """Return a tensor on the device on which the file's tensors are wanted."""
         return devices.bring(tensor, self._device)
 
     def _mapped(self) -> _core.LoadHandle:
@@ -134,7 +134,12 @@ class TensorSlice:
 class TorchFile:
     """An open checkpoint of one file; what ``safe_open(..., framework="pt")`` returns.
 
-    Its errors are also safetensors' ``SafetensorError``, those about files and devices apart.
+    Its errors are also safetensors' ``SafetensorError``, except those about files and devices.
+
+    Args:
+        filename: the file.
+        device: where tensors go.
+        backend: ``"mmap"`` or ``"pread"``, as for ``safe_open``.
     """
 
     def __init__(
@@ -143,9 +148,9 @@ class TorchFile:
         with errors.caught_as_from("safetensors"):
             check_backend(backend)
             checkpoint = engine.open_checkpoint(strings.checked_path(filename))
-            place = devices.checked(device)
-            devices.require(place)
-        self._source: _Source | None = _Source(checkpoint, place, backend)
+            wanted = devices.checked(device)
+            devices.require(wanted)
+        self._source: _Source | None = _Source(checkpoint, wanted, backend)
         self._path = str(filename)
         self._described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
 
@@ -192,6 +197,9 @@ class TorchFile:
     def get_tensor(self, name: str) -> torch.Tensor:
         """Return one tensor, as a new object each time.
 
+        Args:
+            name: the tensor's name.
+
         Raises:
             InvalidArgumentError: the file has no tensor of that name, or is closed.
             FormatError: torch cannot represent this tensor.
@@ -201,13 +209,21 @@ class TorchFile:
             return source.bring(source.tensor(name))
 
     def get_tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors by name, in the order of their bytes in the file; raises what ``get_tensor`` does."""
+        """Return all tensors by name, in the order of their bytes in the file.
+
+        Raises:
+            InvalidArgumentError: the file is closed.
+            FormatError: torch cannot represent one of the tensors.
+        """
         with errors.caught_as_from("safetensors"):
             source = self._open()
             return {name: source.bring(tensor) for name, tensor in source.tensors().items()}
 
     def get_slice(self, name: str) -> TensorSlice:
         """Return a tensor that is read where it is indexed.
+
+        Args:
+            name: the tensor's name.
 
         Raises:
             InvalidArgumentError: the file has no tensor of that name, or is closed.
@@ -218,13 +234,16 @@ class TorchFile:
     def get_tensor_meta(self, name: str) -> TensorMeta:
         """Return a tensor's entry in the header; nothing is read.
 
+        Args:
+            name: the tensor's name.
+
         Raises:
             InvalidArgumentError: the file has no tensor of that name, or is closed.
         """
         source, code, shape = self._describe(name)
         path, begin, end = source.checkpoint.locate(name)
-        places = map(source.checkpoint.locate, self._described)
-        first = min(place[1] for place in places if place[0] == path)  # where the header ends
+        located = map(source.checkpoint.locate, self._described)
+        first = min(each[1] for each in located if each[0] == path)  # where the header ends
         return TensorMeta(code, list(shape), (begin - first, end - first))
 
     def _open(self) -> _Source:
@@ -261,10 +280,13 @@ def safe_open(
         backend: ``"mmap"``, whose tensors are views of a private mapping of the file, or ``"pread"``, which reads each
             into memory of its own.
 
+    Returns:
+        The open file: a context that closes it, with safetensors' methods.
+
     Raises:
-        FormatError: the file is not valid; also a ``safetensors.SafetensorError``.
+        FormatError: the file is not valid; the error is also a ``safetensors.SafetensorError``.
         IoError: the file is missing or unreadable.
-        InvalidArgumentError: there is no such backend or device; also a ``safetensors.SafetensorError``.
+        InvalidArgumentError: there is no such backend or device; the error is also a ``safetensors.SafetensorError``.
         DeviceError: there is no such GPU.
     """
     with began(LoadReport(str(filename), kind="file")) as load, load.report.stage("open"):

@@ -56,7 +56,7 @@ def _number(variable: str, text: str) -> int:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How the core loads. As a context it holds for the loads of this thread inside the block.
+    """How the core loads. Used as a context, the options hold for the loads of this thread inside the block.
 
     >>> with warpload.LoadOptions(pinned_bytes=64 * 2**20):
     ...     pipe = warpload.DiffusionPipeline.from_pretrained(folder, device_map="cuda")
@@ -73,9 +73,9 @@ class LoadOptions:
         direct_io: whether bytes that are not in the page cache are read past it: ``"auto"``, ``"never"`` (they are then
             in the page cache for the next load), ``"always"`` (bytes that are there, too; to measure with).
             (``WARPLOAD_DIRECT_IO``)
-        threads: workers; 0 takes the processors of this process. More than four for each of those, or than 32 where
-            that is more, are not started, which is logged once. (``WARPLOAD_THREADS``, or diffusers' own
-            ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
+        threads: the number of workers; 0 takes one for each processor that this process may use. No more than four for
+            each of these are started, or 32 where that is more; a larger number is logged once. (``WARPLOAD_THREADS``,
+            or diffusers' own ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -109,7 +109,7 @@ class LoadOptions:
         _active.set(_active.get()[:-1])
 
     def of_loader(self) -> dict[str, Any]:
-        """Return what the native loader is made with."""
+        """Return the arguments that the core's loader is made with."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "arena"}
 
 

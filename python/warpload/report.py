@@ -15,14 +15,7 @@ from typing import Literal, get_args
 
 _REMEMBERED = 64
 
-# The stages of a load, in the order in which a pipeline comes to them. Those inside another one are taken off it.
-#   open      headers are read and checked, the arena is planned, its bytes are put on their way
-#   import    diffusers is imported
-#   fetch     stock asks the Hub and downloads, until it loads the first model
-#   assemble  stock's from_pretrained around the models: tokenizers, schedulers, the pipeline itself
-#   build     models are built and their tensors placed
-#   wait      for bytes that are still under way
-#   load      all of a load that is no pipeline's, but for the stages inside it
+# The names of a load's stages, which are defined here and nowhere else; ``LoadReport`` says what each is.
 Stage = Literal["open", "import", "fetch", "assemble", "build", "wait", "load"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -35,12 +28,23 @@ def _this_thread() -> str:
 class LoadReport:
     """One load; it holds nothing of what was loaded.
 
+    The stages of a load, in the order in which a pipeline comes to them, are those below. The time of a stage inside
+    another one counts for the inner one only.
+
+    - ``"open"``: headers are read and checked, the arena is planned, and its bytes are put on their way.
+    - ``"import"``: diffusers is imported.
+    - ``"fetch"``: stock asks the Hub and downloads, until it loads the first model.
+    - ``"assemble"``: stock's ``from_pretrained`` around the models: tokenizers, schedulers, the pipeline itself.
+    - ``"build"``: models are built and their tensors are placed.
+    - ``"wait"``: the load waits for bytes that are still under way.
+    - ``"load"``: all of a load that is not a pipeline's, except the stages inside it.
+
     Attributes:
         source: the folder or Hub id that was loaded.
         bytes: bytes of tensor data in the files that the core loaded.
         threads: worker threads of the core; 0 when it was not asked for anything that takes some.
-        seconds: wall-clock seconds by stage, in the order of the stages; they add up to the load, as native threads
-            work beside all of them.
+        seconds: wall-clock seconds by stage, in the order above, without the stages that the load did not come to. They
+            add up to the time of the load, as the core's threads work beside all of them.
         components: who loaded each component that has weights: ``"native"``, or ``"stock: "`` and the reason. Where
             stock goes on without a component that failed: ``"failed: "`` and the error.
         placed_by_stock: of the native ones, those whose tensors came from the core but were put into the modules by
@@ -66,7 +70,16 @@ class LoadReport:
 
     @contextlib.contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
-        """Add the time that the block takes to a stage, one of ``STAGES``, less what stages inside it take."""
+        """Add the seconds that the block takes to a stage, less what stages inside the block take.
+
+        Args:
+            name: one of ``STAGES``.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if name not in STAGES:
+            raise ValueError(f"{name!r} is no stage of a load, which are {', '.join(STAGES)}")
         begin = time.perf_counter()
         self._inner.append(0.0)
         try:
@@ -74,7 +87,8 @@ class LoadReport:
         finally:
             elapsed = time.perf_counter() - begin
             own = elapsed - self._inner.pop()
-            self.seconds[name] = self.seconds.get(name, 0.0) + own
+            taken = {**self.seconds, name: self.seconds.get(name, 0.0) + own}
+            self.seconds = {stage: taken[stage] for stage in STAGES if stage in taken}
             if self._inner:
                 self._inner[-1] += elapsed
 

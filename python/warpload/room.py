@@ -1,7 +1,7 @@
 """What torch's allocator for CUDA can still give, by the rules of its cache.
 
 What it holds to spare is not all room. It serves a request from one free piece that is large enough and of the same
-stream, else from new memory; and where the driver has none, it first gives back those allocations that are wholly free
+stream, else from new memory; and where the driver has none, it first releases those allocations that are wholly free
 (of expandable segments, their free pages). Fragments between tensors in use help nobody.
 
 Where the snapshot does not tell (a graph's pool that its graph has left, a setting that rounds sizes), the answer here
@@ -32,7 +32,7 @@ class Piece:
         begin: its offset there.
         size: its bytes.
         of: the bytes of the whole.
-        page: the bytes that can go back by themselves; 0 where all goes or nothing.
+        page: the bytes that can be released by themselves; 0 where all are or none.
         small: whether it is in the pool for small requests.
         usable: whether a request of the current stream may be served from it.
     """
@@ -45,7 +45,7 @@ class Piece:
     usable: bool
 
     def split(self) -> tuple[int, list[Piece]]:
-        """Return the bytes that go back to the driver when torch empties its cache, and what then is left of it."""
+        """Return the bytes that torch releases when it empties its cache, and what is left of the piece then."""
         end = self.begin + self.size
         if self.page:
             first, last = _round_up(self.begin, self.page), end // self.page * self.page

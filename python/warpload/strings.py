@@ -1,4 +1,4 @@
-"""Paths and names from callers, checked before native code sees them.
+"""Paths and names from callers, checked before the core sees them.
 
 Each refusal is one of ours, and also what stock (the safetensors package, ``open``) raises for the same, so that
 whoever catches that catches ours.
@@ -16,14 +16,14 @@ from .errors import ArgumentEncodingError, ArgumentTypeError, InvalidArgumentErr
 
 
 def checked_path(path: Any) -> Path:
-    """Return a path that native code can open or fail to open.
+    """Return a path that the core can open or fail to open.
 
     What a path object's own ``__fspath__`` raises passes through.
 
     Raises:
-        InvalidArgumentError: it is no path (a ``TypeError`` as well), or has characters that no file's name can have (a
-            ``UnicodeEncodeError`` as well).
-        IoError: it is empty or has a NUL, so that there is no such file: a ``FileNotFoundError``.
+        InvalidArgumentError: the value is no path, or has characters that no file's name can have; the error is also a
+            ``TypeError`` or a ``UnicodeEncodeError``.
+        IoError: the path is empty or has a NUL, so that there is no such file; the error is a ``FileNotFoundError``.
     """
     if not isinstance(path, str | os.PathLike):
         raise wrong_type(f"a path is a str or an os.PathLike, not {type(path).__name__}")
@@ -43,8 +43,8 @@ def check_names(names: Iterable[Any]) -> None:
     """Refuse names that no tensor can have: files hold them as UTF-8.
 
     Raises:
-        InvalidArgumentError: one is no string (a ``TypeError`` as well), or cannot be encoded (a ``UnicodeEncodeError``
-            as well).
+        InvalidArgumentError: a name is no string, or cannot be encoded. The error is also a ``TypeError``, or a
+            ``UnicodeEncodeError``, accordingly.
     """
     for name in names:
         if not isinstance(name, str):

@@ -35,13 +35,16 @@ def load_file(
 
     On the CPU a tensor whose dtype stays as it is becomes a view of a private mapping of its file: nothing is read
     before it is used, and writing to it never changes the file. On a GPU all tensors lie in one allocation of torch's,
-    which is given back with the last of them.
+    which is released with the last of them.
 
     With ``dtype`` the floating-point tensors are cast on their way, bit-identical to ``tensor.to(dtype)`` on the CPU,
     whatever torch casts to: to integers and complex numbers too. Integer, bool and complex tensors are never cast.
     Casts that the core has not (from or to float8's and float4's rarer kinds; to anything but float16, bfloat16,
     float32 and float64) are torch's own, on the CPU, for those tensors only, which then have allocations of their own.
     What torch has not either (from or to float4, but for empty tensors) is refused.
+
+    An index that says the wrong shard, or leaves a tensor out, or has a stale copy in a shard before the one that it
+    names, is followed with a warning; see docs/compatibility.md.
 
     Args:
         filename: a ``.safetensors`` file, several of them, or a ``.safetensors.index.json``.
@@ -50,13 +53,10 @@ def load_file(
             each tensor's own.
         disable_mmap: copy the bytes instead of mapping the file.
         options: how to load; by default those of the block that this is called in, or the environment's.
-        backend: safetensors' word for the same: ``"mmap"``, or ``"pread"`` to copy.
+        backend: safetensors' word for whether bytes are mapped: ``"mmap"``, or ``"pread"`` to copy them.
 
     Returns:
         The tensors by name, in the order of their bytes in the file; each owns a storage of exactly its size.
-
-    An index that says the wrong shard, or leaves a tensor out, or has a stale copy in a shard before the one that it
-    names, is followed with a warning; see docs/compatibility.md.
 
     Raises:
         FormatError: the file is not valid, the index and its shards leave in doubt which tensors are meant, or torch
@@ -115,7 +115,17 @@ def load_checkpoint(
     *,
     copies: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Load the tensors of an open checkpoint, as copies or mapped; for the rest see ``load_file``."""
+    """Load the tensors of an open checkpoint by the rules of ``load_file``.
+
+    Args:
+        checkpoint: what to load.
+        device: where the tensors go.
+        dtype: the dtype of all floating-point tensors; None keeps each tensor's own.
+        copies: whether the bytes are copied rather than mapped.
+
+    Raises:
+        WarploadError: what ``load_file`` raises, but for the errors of opening the files.
+    """
     wanted, target = as_dtype(dtype), devices.checked(device)
     devices.require(target)
     described = {name: (own, shape) for name, own, shape, _ in checkpoint.tensors()}
@@ -125,10 +135,10 @@ def load_checkpoint(
     others = {name for name, (own, _) in described.items() if wanted is not None and not _is_native(own, code)}
     cast = _cast_by_torch(checkpoint, others, wanted, copies)  # first: it may be refused
     only = described.keys() - others if others else None
-    place = devices.arena_device(target)
-    request = engine.request(checkpoint, place, dtype=code, only=only, zero_copy=not copies)
-    (tensors,) = engine.load([request], [place])
-    if place is None:
+    arena_device = devices.arena_device(target)
+    request = engine.request(checkpoint, arena_device, dtype=code, only=only, zero_copy=not copies)
+    (tensors,) = engine.load([request], [arena_device])
+    if arena_device is None:
         tensors = {name: devices.bring(tensor, target) for name, tensor in tensors.items()}
     tensors |= {name: devices.bring(tensor, target) for name, tensor in cast.items()}
     return {name: tensors[name] for name in described} if others else tensors

@@ -201,7 +201,7 @@ def test_the_allocator_is_asked_beside_captures_and_only_there(monkeypatch: pyte
     monkeypatch.setattr(torch, "empty", empty)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append(card.beside_captures))
     devices.allocate([Card.device], [(0, 100)])
-    devices.give_back_spare(Card.device)
+    devices.release_spare(Card.device)
 
     assert asked == [True, True]
     assert not card.beside_captures

@@ -110,7 +110,7 @@ from warpload import devices, engine
 folder = sys.argv[1]
 stock = diffusers.DiffusionPipeline.from_pretrained(folder)
 locks = [construction_lock, replacing._lock, collector._lock]
-locks += [devices._natives_lock, engine._loaders_lock]
+locks += [devices._core_devices_lock, engine._loaders_lock]
 held, go_on = threading.Event(), threading.Event()
 def hold():
     with contextlib.ExitStack() as stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import pickle
 import shutil
@@ -20,6 +21,7 @@ from support import checkpoints
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
 from warpload.context import began
+from warpload.report import STAGES
 
 
 def load(folder: Path, **kwargs: object) -> warpload.LoadReport:
@@ -74,6 +76,52 @@ def test_stages_have_seconds(saved: Saved) -> None:
     assert seconds
     assert all(isinstance(name, str) and value >= 0 for name, value in seconds.items())
     assert {"open", "import", "build", "wait", "assemble"} <= seconds.keys()
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "model", "file", "open", "single file", "adapter"])
+def test_every_stage_of_a_load_is_one_of_those_that_the_report_defines_and_in_their_order(
+    kind: str, saved: Saved, good_file: Path, tmp_path: Path
+) -> None:
+    if kind == "pipeline":
+        warpload.DiffusionPipeline.from_pretrained(saved("stable-diffusion"))
+    elif kind == "model":
+        warpload.UNet2DConditionModel.from_pretrained(saved("stable-diffusion"), subfolder="unet")
+    elif kind == "single file":
+        source = checkpoints.weight_file(saved("stable-diffusion") / "vae")
+        config = str(saved("stable-diffusion") / "vae")
+        warpload.AutoencoderKL.from_single_file(str(source), config=config)
+    elif kind == "adapter":
+        pipeline = warpload.DiffusionPipeline.from_pretrained(saved("stable-diffusion"))
+        file = tmp_path / "embedding.safetensors"
+        checkpoints.save_file({"<a-token>": torch.zeros(pipeline.text_encoder.config.hidden_size)}, file)
+        with warpload.accelerated():
+            pipeline.load_textual_inversion(str(file))
+    elif kind == "open":
+        with warpload.safe_open(good_file, framework="pt"):
+            pass
+    else:
+        warpload.load_file(good_file)
+
+    report = warpload.last_report()
+    assert report is not None
+    assert report.kind == {"open": "file"}.get(kind, kind)
+    assert report.seconds
+    assert list(report.seconds) == [stage for stage in STAGES if stage in report.seconds]
+
+
+def test_help_says_of_every_stage_what_it_is() -> None:
+    told = inspect.getdoc(warpload.LoadReport) or ""
+
+    assert [stage for stage in STAGES if f'- ``"{stage}"``: ' not in told] == []
+
+
+def test_a_stage_that_is_not_defined_is_refused() -> None:
+    report = warpload.LoadReport("source")
+
+    with pytest.raises(ValueError, match="'brew' is no stage"), report.stage("brew"):  # type: ignore[arg-type]
+        pass
+
+    assert report.seconds == {}
 
 
 def test_the_source_is_what_the_caller_gave(saved: Saved) -> None:
@@ -234,6 +282,7 @@ def test_a_child_that_is_forked_while_a_load_is_reported_reports_its_own() -> No
         """
 import multiprocessing, threading
 from warpload.context import began
+from warpload.report import STAGES
 from warpload.report import LoadReport, last_report, reports
 def load(source):
     with began(LoadReport(source)):

@@ -21,7 +21,7 @@ Function = Callable[..., Any]
 
 
 def load_adapter(stock: Function, self: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Stand for a method of diffusers that loads an adapter's files, such as ``load_lora_weights``."""
+    """Replace a method of diffusers that loads an adapter's files, such as ``load_lora_weights``."""
     outer = context.current()
     if outer is not None and outer.report.kind == "adapter":
         return stock(self, *arguments, **keywords)
@@ -60,14 +60,14 @@ def _tell(load: LoadContext, names: list[str]) -> None:
 
 
 def load_components(stock: Function, self: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Stand for ``diffusers.ModularPipeline.load_components``."""
+    """Replace ``diffusers.ModularPipeline.load_components``."""
     source = str(getattr(self, "_pretrained_model_name_or_path", None) or type(self).__name__)
     with context.began(LoadReport(source, kind="components")) as load, load.report.stage("load"):
         return stock(self, *arguments, **keywords)
 
 
 def load_component(stock: Function, self: Any, **keywords: Any) -> Any:
-    """Stand for ``diffusers.ComponentSpec.load``: what it loads goes under the component's name."""
+    """Replace ``diffusers.ComponentSpec.load``: what it loads goes under the component's name."""
     outer = context.current()
     if outer is None or outer.report.kind != "components":
         return stock(self, **keywords)

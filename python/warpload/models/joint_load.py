@@ -59,15 +59,21 @@ class JointLoad:
         self._under_way: list[ModelWeights] = []
 
     def name(self, location: str, label: str) -> None:
-        """Say what the report calls the model at that place."""
+        """Say what the report calls the model that lies in a folder."""
         self._labels[os.path.normpath(location)] = label
 
     def label_of(self, location: str) -> str | None:
-        """Return what the report calls the model at that place."""
+        """Return what the report calls the model that lies in a folder, or None where nobody has said."""
         return self._labels.get(os.path.normpath(location))
 
     def begin(self, wanted: Sequence[WantedModel]) -> None:
-        """Open, plan and start. If one of them cannot be opened nothing starts; whoever claims it gets the error."""
+        """Open the models, plan them together and start.
+
+        If one of them cannot be opened nothing starts, and whoever claims it gets the error.
+
+        Args:
+            wanted: the models, in the order in which their bytes move.
+        """
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
@@ -78,7 +84,7 @@ class JointLoad:
         self._weights = opened
 
     def claim(self, label: str, path: Path, code: str | None, device: torch.device | None = None) -> ModelWeights:
-        """Return a model's weights, from the common load or from one that starts now.
+        """Return a model's weights, from the joint load or from one that starts now.
 
         Args:
             label: as given to ``begin``.
@@ -102,7 +108,11 @@ class JointLoad:
         return weights
 
     def wait(self) -> None:
-        """Wait until the bytes of all claimed models have arrived; raises the first worker's error."""
+        """Wait until the bytes of all claimed models have arrived.
+
+        Raises:
+            WarploadError: the first error of a worker.
+        """
         for weights in self._under_way:
             weights.wait_arrival()
             weights.hand_over()

@@ -31,7 +31,7 @@ Function = Callable[..., Any]
 def diffusers_from_pretrained(
     stock: Function, cls: Any, pretrained_model_name_or_path: Any = None, **kwargs: Any
 ) -> Any:
-    """Stand for ``diffusers.ModelMixin.from_pretrained``."""
+    """Replace ``diffusers.ModelMixin.from_pretrained``."""
     from ..stock.diffusers import DiffusersCall
 
     if pretrained_model_name_or_path is None:
@@ -42,7 +42,7 @@ def diffusers_from_pretrained(
 def transformers_from_pretrained(
     stock: Function, cls: Any, pretrained_model_name_or_path: Any = None, *args: Any, **kwargs: Any
 ) -> Any:
-    """Stand for ``transformers.PreTrainedModel.from_pretrained``."""
+    """Replace ``transformers.PreTrainedModel.from_pretrained``."""
     from ..stock.transformers import TransformersCall
 
     if pretrained_model_name_or_path is None or args:

@@ -16,7 +16,7 @@ def told(weights: ModelWeights) -> list[str]:
 def told_of_index(path: Path | None) -> list[str]:
     """Return what is odd about an index that stock has read without the core's looking at it.
 
-    Of the headers the reader tells that stock has had.
+    What is odd about the shards' headers is told by ``reader``, through which stock reads them.
 
     Args:
         path: the index; for anything else there is nothing to tell.

@@ -28,7 +28,7 @@ Function = Callable[..., Any]
 
 
 def load_file(stock: Function, filename: Any, device: Any = "cpu", **keywords: Any) -> Any:
-    """Stand for ``safetensors.torch.load_file``."""
+    """Replace ``safetensors.torch.load_file``."""
 
     def read() -> tuple[dict[str, torch.Tensor], int, list[str]]:
         checkpoint = engine.open_checkpoint(filename)
@@ -40,7 +40,7 @@ def load_file(stock: Function, filename: Any, device: Any = "cpu", **keywords: A
 
 
 def safe_open(stock: Function, filename: Any, framework: Any = None, device: Any = "cpu", **keywords: Any) -> Any:
-    """Stand for ``safetensors.safe_open`` in a module of transformers or diffusers."""
+    """Replace ``safetensors.safe_open`` in a module of transformers or diffusers."""
 
     def read() -> tuple[TorchFile, int, list[str]]:
         opened = TorchFile(filename, device, **keywords)

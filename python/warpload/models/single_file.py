@@ -23,7 +23,7 @@ _SOURCES = ("pretrained_model_link_or_path", "pretrained_model_link_or_path_or_d
 
 
 def from_single_file(stock: Function, cls: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stand for ``from_single_file`` of diffusers' pipelines and models."""
+    """Replace ``from_single_file`` of diffusers' pipelines and models."""
     load = functools.partial(stock, cls, *args, **kwargs)
     outer = context.current()
     if outer is not None and outer.joint is not None:  # a model of the pipeline being loaded

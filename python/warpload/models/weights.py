@@ -114,7 +114,7 @@ class ModelWeights:
         self._loads.append((handle, 0))
 
     def _load_all_anew(self) -> None:
-        """Release the arena's segment before a new one is taken: a device cannot give back the part that is wrong."""
+        """Release the arena's segment before a new one is taken: a part of a segment cannot be released by itself."""
         self.release()
         if self.device is not None:
             devices.release_spare(self.device)
@@ -145,12 +145,16 @@ class ModelWeights:
         return loaded[name]
 
     def wait_arrival(self) -> None:
-        """Wait until all bytes of this model have arrived; raises the first error."""
+        """Wait until all bytes of this model have arrived.
+
+        Raises:
+            WarploadError: the first error of its loads.
+        """
         for handle, segment in self._loads:
             engine.wait_arrival(handle, segment, self.device)
 
     def release(self) -> None:
-        """Release the memory of tensors that nobody is to have; what is still to be read of them is not."""
+        """Release the memory of tensors that nobody is to have; what is not read of them yet is not read any more."""
         self._tensors.clear()
         for handle, segment in self._loads:
             handle.release_segment(segment)

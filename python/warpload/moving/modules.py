@@ -16,8 +16,8 @@ from .. import _core, engine
 from ..dtypes import FLOATING_POINT, code_of
 from ..stock import torch_modes
 
-# A dictionary of parameters or buffers, the name in it, the tensor, and whether it is one of parameters.
-_Seat = tuple[dict[str, Any], str, torch.Tensor, bool]
+# A tensor in its seat: a dictionary of parameters or buffers, the name in it, the tensor, whether it is of parameters.
+_Seated = tuple[dict[str, Any], str, torch.Tensor, bool]
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Memory:
 
     begin: int  # bytes from the storage's begin
     end: int
-    seats: list[_Seat]
+    seats: list[_Seated]
 
     @property
     def alike(self) -> bool:
@@ -71,7 +71,7 @@ def move(modules: Sequence[torch.nn.Module], device: torch.device, dtype: torch.
 
 def _memories(modules: Sequence[torch.nn.Module]) -> list[list[_Memory]]:
     """Find the stretches of memory that the modules' tensors lie in, those that overlap as one; a list a module."""
-    by_storage: dict[int, tuple[int, list[_Seat]]] = {}
+    by_storage: dict[int, tuple[int, list[_Seated]]] = {}
     for number, seat in _seats(modules):
         if _is_movable(seat[2]):
             by_storage.setdefault(seat[2].untyped_storage().data_ptr(), (number, []))[1].append(seat)
@@ -81,7 +81,7 @@ def _memories(modules: Sequence[torch.nn.Module]) -> list[list[_Memory]]:
     return memories
 
 
-def _seats(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[int, _Seat]]:
+def _seats(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[int, _Seated]]:
     """Yield every seat of a parameter or buffer; a parameter that has several once, as it is one object."""
     parameters: set[int] = set()
     for number, module in enumerate(modules):
@@ -108,7 +108,7 @@ def _is_movable(tensor: torch.Tensor) -> bool:
     )
 
 
-def _stretches(seats: list[_Seat]) -> list[_Memory]:
+def _stretches(seats: list[_Seated]) -> list[_Memory]:
     memories: list[_Memory] = []
     for seat in sorted(seats, key=lambda seat: _begin(seat[2])):
         begin = _begin(seat[2])

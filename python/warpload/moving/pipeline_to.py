@@ -18,7 +18,7 @@ from . import modules
 
 
 def to(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stand for ``diffusers.DiffusionPipeline.to``."""
+    """Replace ``diffusers.DiffusionPipeline.to``."""
     if any(map(is_ours, _models(self))):
         _move_ahead(self, args, kwargs)
     return stock(self, *args, **kwargs)

@@ -34,17 +34,17 @@ def is_complete(snapshot: Snapshot, component: Component, variant: str | None) -
         component: as ``model_index.json`` names it.
         variant: that the call asks for.
     """
-    place, names = component.name, _names_here(component)
-    listed = _names_listed(snapshot, place)
-    if component.folder.name != place or f"{component.library}.py" in names | listed:
+    subfolder, names = component.name, _names_here(component)
+    listed = _names_listed(snapshot, subfolder)
+    if component.folder.name != subfolder or f"{component.library}.py" in names | listed:
         return False
     if _is_model(names | listed):
         # A variant that this component does not come in is known only from the listing.
         as_asked = component.variant == variant or (
             snapshot.listing is not None and not any(f".{variant}" in name for name in listed)
         )
-        return as_asked and cached_models.has_model(snapshot, place, component.variant)
-    if not names or not all(snapshot.has(f"{place}/{name}") for name in names | listed):
+        return as_asked and cached_models.has_model(snapshot, subfolder, component.variant)
+    if not names or not all(snapshot.has(f"{subfolder}/{name}") for name in names | listed):
         return False
     return snapshot.listing is not None or _has_what_its_kind_has(snapshot, component)
 
@@ -57,8 +57,8 @@ def _names_here(component: Component) -> set[str]:
     return {name.replace(os.sep, "/") for name in found}
 
 
-def _names_listed(snapshot: Snapshot, place: str) -> set[str]:
-    return {name.removeprefix(f"{place}/") for name in snapshot.listing or () if name.startswith(f"{place}/")}
+def _names_listed(snapshot: Snapshot, subfolder: str) -> set[str]:
+    return {name.removeprefix(f"{subfolder}/") for name in snapshot.listing or () if name.startswith(f"{subfolder}/")}
 
 
 def _is_model(names: set[str]) -> bool:
@@ -75,13 +75,13 @@ def _has_what_its_kind_has(snapshot: Snapshot, component: Component) -> bool:
     return kind.endswith("Tokenizer") and _has_tokenizer(snapshot, component.name, kind)
 
 
-def _has_tokenizer(snapshot: Snapshot, place: str, kind: str) -> bool:
-    settings = read_json(snapshot.folder / place / _TOKENIZER_SETTINGS)
-    if settings is None or not snapshot.has(f"{place}/tokenizer.json"):
+def _has_tokenizer(snapshot: Snapshot, subfolder: str, kind: str) -> bool:
+    settings = read_json(snapshot.folder / subfolder / _TOKENIZER_SETTINGS)
+    if settings is None or not snapshot.has(f"{subfolder}/tokenizer.json"):
         return False
     may_be: list[str] = []
     if "backend" not in settings and "added_tokens_decoder" not in settings:
         may_be += _OLD_TOKENIZER_FILES
     if kind not in _WITHOUT_TEMPLATE:
         may_be.append(_CHAT_TEMPLATE)
-    return all(snapshot.has_or_lacks(f"{place}/{name}") for name in may_be)
+    return all(snapshot.has_or_lacks(f"{subfolder}/{name}") for name in may_be)

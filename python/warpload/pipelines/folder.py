@@ -66,8 +66,8 @@ def _variant_of(folder: str, variant: str | None) -> str | None:
 
 def weight_bytes(components: list[Component]) -> int:
     """Return the bytes of all safetensors files in the components' folders."""
-    places = {component.folder for component in components}
-    return sum(file.stat().st_size for folder in places for file in folder.glob("*.safetensors"))
+    folders = {component.folder for component in components}
+    return sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
 
 
 def is_folder(source: Any) -> bool:

@@ -45,7 +45,7 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
 
 
 def from_pretrained(stock: Function, cls: Any, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-    """Stand for ``diffusers.DiffusionPipeline.from_pretrained``."""
+    """Replace ``diffusers.DiffusionPipeline.from_pretrained``."""
     expected = _under_way()
     if expected is not None and expected.expects_stock and expected.source is pretrained_model_name_or_path:
         return expected.run(stock, cls, kwargs)
@@ -54,7 +54,7 @@ def from_pretrained(stock: Function, cls: Any, pretrained_model_name_or_path: An
 
 
 def register_modules(stock: Function, self: Any, **kwargs: Any) -> Any:
-    """Stand for ``diffusers.DiffusionPipeline.register_modules``: its own code sees weights that are there."""
+    """Replace ``diffusers.DiffusionPipeline.register_modules``: its own code sees weights that are there."""
     if (load := _under_way()) is not None:
         load.wait()
     return stock(self, **kwargs)
@@ -66,7 +66,7 @@ def _under_way() -> PipelineLoad | None:
 
 
 class PipelineLoad:
-    """One call of ``from_pretrained``. As a context, what its joint load began ends with it.
+    """One call of ``from_pretrained``. Used as a context, it ends what its joint load began.
 
     Attributes:
         source: the folder, or the repository's id.
@@ -175,7 +175,7 @@ class PipelineLoad:
 
         Stock asks the class that ``from_pretrained`` was called on which components are optional. Called on
         DiffusionPipeline, it takes an optional component that it is given (Wan's transformer) for a plain argument,
-        loads it again and drops the given one. Called on the pipeline's own class it does not.
+        loads it again instead of the given one. Called on the pipeline's own class it does not.
         """
         from diffusers import DiffusionPipeline
 

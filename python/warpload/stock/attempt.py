@@ -1,4 +1,4 @@
-"""An attempt that leaves no traces: what it changed in the process is undone where it is given up.
+"""An attempt that leaves no traces: what it changed in the process is undone where it is refused.
 
 The core begins to put a model together and may find that stock has to do it. What stock then draws, says and warns of
 has to be what it would have been had nobody tried before.
@@ -42,7 +42,7 @@ class Attempt:
         self._restore_generators = _generators()
 
     def keep(self) -> None:
-        """Let all that comes from here on stay, whoever goes on: the generators as they are then, and what is said."""
+        """Let what is drawn and said from here on stay, whether the core or stock goes on with the model."""
         self._kept_from = len(self._events)
 
     def settle(self) -> None:
@@ -53,7 +53,7 @@ class Attempt:
             event.say()
 
     def add(self, event: _Event) -> None:
-        """Hold something back."""
+        """Hold an event back."""
         self._events.append(event)
 
     def _end(self, refused: bool) -> None:
@@ -62,7 +62,7 @@ class Attempt:
             if not refused or number >= kept_from:
                 event.say()
             else:
-                event.forget()
+                event.discard()
         if refused and self._kept_from is None:
             for restore in self._restore_generators:
                 restore()
@@ -137,8 +137,8 @@ class _Event:
     def say(self) -> None:
         raise NotImplementedError
 
-    def forget(self) -> None:
-        """Leave nothing of it."""
+    def discard(self) -> None:
+        """Leave nothing of the event behind."""
 
 
 class _Record(_Event):
@@ -162,7 +162,7 @@ class _Call(_Event):
 
 
 class _Warning(_Call):
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Take the warning out of where Python notes what it has shown: it has not been."""
         message, category, filename, lineno = self.arguments[:4]
         text = str(message)
@@ -204,7 +204,7 @@ def _held_records(attempt: Attempt) -> Iterator[None]:
 
 
 @forked.anew_in_child
-def _let_go_of_records() -> None:
+def _remove_holders() -> None:
     # A thread of the child may get the number of one of the parent's.
     own = threading.get_ident()
     for handler in _handlers():

@@ -93,7 +93,11 @@ class Call:
         return bool(self.kwargs.get("local_files_only")) or hub.is_offline()
 
     def dtype(self) -> torch.dtype | None:
-        """Return the dtype asked for."""
+        """Return the dtype that the call asks for, or None where it asks for none.
+
+        Raises:
+            NotNativeError: the dtype is no ``torch.dtype``, or one that the library has rules of its own for.
+        """
         import torch
 
         dtype = first_of(self.kwargs, "dtype", "torch_dtype")
@@ -106,7 +110,14 @@ class Call:
         return dtype
 
     def refuse(self, **plain: Any) -> None:
-        """Refuse arguments that have another value than the plain one."""
+        """Refuse arguments that have another value than the plain one.
+
+        Args:
+            plain: name -> the value with which the argument changes nothing.
+
+        Raises:
+            NotNativeError: an argument has another value.
+        """
         for name, value in plain.items():
             given = self.kwargs.get(name, value)
             if given is not None and given != value:
@@ -123,7 +134,11 @@ def first_of(arguments: Mapping[str, Any], *names: str) -> Any:
 
 
 def whole_device(device_map: Any) -> dict[str, Any] | None:
-    """Return a device map that puts the whole model on one device, as stock spells it, or None for none."""
+    """Return a device map that puts the whole model on one device, as stock spells it, or None for None.
+
+    Raises:
+        NotNativeError: the device map spreads the model, or names no device.
+    """
     import torch
 
     if device_map is None:

@@ -1,7 +1,7 @@
 """A function of a module or class, replaced for one thread without harm to the others.
 
 Whoever patches what a whole process shares, and puts back what he found, does so one at a time or leaves a patch
-behind. Here the function that is put in place only passes calls on, but on threads that asked for more: it may be left
+behind. Here the function that stands there only passes calls on, but on threads that asked for more: it may be left
 behind by code that saved it and puts it back late, and does nothing then.
 """
 

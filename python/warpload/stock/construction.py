@@ -175,18 +175,18 @@ def _lost(built: Any) -> set[str]:
 
 
 def init_on_device(stock: Function, device: Any, include_buffers: bool | None = None) -> Any:
-    """Stand for ``accelerate.big_modeling.init_on_device``: it counts on this thread only."""
+    """Replace ``accelerate.big_modeling.init_on_device``: it counts on this thread only."""
     from accelerate.utils import parse_flag_from_env
 
     if include_buffers is None:
         include_buffers = parse_flag_from_env("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
     if include_buffers:  # it is torch's own context then, this thread's alone
         return stock(device, include_buffers=include_buffers)
-    return _placed_on(device)
+    return _parameters_on(device)
 
 
 @contextlib.contextmanager
-def _placed_on(device: Any) -> Iterator[None]:
+def _parameters_on(device: Any) -> Iterator[None]:
     _begin()
     with _in_our_load(), _register_parameter.replaced(functools.partial(_register_on, device)):
         yield
@@ -214,7 +214,7 @@ def _in_our_load() -> contextlib.AbstractContextManager[Any]:
 
 
 def begins(stock: Function, *arguments: Any, **keywords: Any) -> Any:
-    """Stand for a function with which stock begins to construct a model."""
+    """Replace a function with which stock begins to construct a model."""
     _begin()
     return stock(*arguments, **keywords)
 
@@ -252,7 +252,7 @@ def can_be_handed_over(cls: Any) -> bool:
 
 
 def from_config(stock: Function, cls: Any, config: Any = None, *arguments: Any, **keywords: Any) -> Any:
-    """Stand for ``diffusers.ConfigMixin.from_config``: stock goes on with a model that is built already.
+    """Replace ``diffusers.ConfigMixin.from_config``: stock goes on with a model that is built already.
 
     Building it again would draw, warn and count again.
     """

@@ -51,7 +51,10 @@ def active() -> bool:
 
 
 def install() -> None:
-    """Make loads of the whole process go through the core, until ``uninstall``; a second call changes nothing."""
+    """Make loads by diffusers' and transformers' own classes go through the core, on all threads, until ``uninstall``.
+
+    A second call changes nothing.
+    """
     global _installed
     with _lock:
         if _installed is None:
@@ -59,7 +62,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo ``install``; without one before, it changes nothing."""
+    """Undo ``install``: loads are stock's own again. Without a call of ``install`` before, nothing changes."""
     global _installed
     with _lock:
         if _installed is not None:
@@ -69,7 +72,7 @@ def uninstall() -> None:
 
 @contextlib.contextmanager
 def accelerated() -> Iterator[None]:
-    """Make loads on this thread go through the core inside the block."""
+    """Make loads by diffusers' and transformers' own classes on this thread go through the core inside the block."""
     holder = hold("loads")
     token = _accelerated.set(True)
     try:
@@ -97,14 +100,14 @@ def hold(held: str) -> object:
 
 
 def release(held: str, holder: object) -> None:
-    """Let the seams of one kind go back, unless others hold them too."""
+    """Put the seams of one kind back, unless others hold them too."""
     with _lock:
         _holders[held].remove(holder)
         _put_back()
 
 
 def _put_back() -> None:
-    """Put back what nobody holds."""
+    """Put back the replaced functions that nobody holds."""
     if not any(map(len, _holders.values())) and _watcher in sys.meta_path:
         sys.meta_path.remove(_watcher)
     _done.difference_update([done for done in _done if len(_holders[done[0]]) == 0])
@@ -118,7 +121,7 @@ def _put_back() -> None:
 
 
 @forked.anew_in_child
-def _forget_other_threads() -> None:
+def _keep_only_this_thread() -> None:
     _holders["loads"].lost(but=_installed)  # whichever thread loaded a model, it is alive in the child too
     _put_back()  # which another thread may have been in the midst of
 

@@ -53,7 +53,7 @@ class Seam:
         feature: what needs it, from ``FEATURES``.
         why: what it is replaced or read for.
         parameters: of the function, those that we give it or read from its calls.
-        by: ``"module:function"`` below this package that is called in its place; empty where it is only read.
+        by: ``"module:function"`` below this package that is called instead; empty where it is only read.
         always: whether the replacement is called whoever asks, and not only in loads that are to go through the core;
             it then decides by what it is given.
         optional: whether versions of the library without it do without what we do there.
@@ -136,7 +136,7 @@ SEAMS: tuple[Seam, ...] = (
         "diffusers.pipelines.pipeline_loading_utils",
         "_get_pipeline_class",
         "pipelines",
-        "an optional component that the caller gives is dropped unless the pipeline's own class is called",
+        "an optional component that the caller gives is ignored unless the pipeline's own class is called",
         parameters=("class_obj", "config"),
     ),
     Seam(
@@ -489,7 +489,7 @@ def replaced_in(module: str) -> list[Seam]:
 
 @functools.cache
 def replacement(seam: Seam) -> Callable[..., Any]:
-    """Return our function that is called in a seam's place, with stock's before the arguments of the call."""
+    """Return our function that is called instead of a seam's, with stock's before the arguments of the call."""
     module, function = seam.by.split(":")
     package = __package__.rpartition(".")[0]
     found: Callable[..., Any] = getattr(importlib.import_module(f"{package}.{module}"), function)

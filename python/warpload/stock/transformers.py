@@ -185,7 +185,7 @@ def build(
     Args:
         cls: a subclass of ``transformers.PreTrainedModel``.
         folder: where its configuration lies.
-        name: what the model remembers as the place it came from.
+        name: the source that the model remembers.
         dtype: as given to ``from_pretrained``; None takes the checkpoint's own, as its configuration says.
         settings: ``config``, when the caller has one, ``device_map`` and ``ignore_mismatched_sizes``.
         weights: the checkpoint, being loaded.
@@ -325,7 +325,7 @@ def _named_in_records(name: str) -> Iterator[None]:
 
 
 @forked.anew_in_child
-def _forget_names() -> None:
+def _remove_namers() -> None:
     # A thread of the child may get the number of one of the parent's.
     logger = logging.getLogger("transformers.modeling_utils")
     own = threading.get_ident()

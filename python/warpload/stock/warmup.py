@@ -1,4 +1,4 @@
-"""The memory that transformers takes and gives back before it loads, so that torch's allocator has it at hand.
+"""The memory that transformers takes and releases before it loads, so that torch's allocator has it at hand.
 
 Around tensors that lie in the arena already it would double the peak.
 """
@@ -12,6 +12,6 @@ from .. import context
 
 
 def caching_allocator_warmup(stock: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Stand for ``transformers.modeling_utils.caching_allocator_warmup``."""
+    """Replace ``transformers.modeling_utils.caching_allocator_warmup``."""
     load = context.current()
     return None if load is not None and load.spares_warmup else stock(*arguments, **keywords)

@@ -45,7 +45,7 @@ class Card:
         }
         for name, answer in answers.items():
             monkeypatch.setattr(torch.cuda, name, answer)
-        monkeypatch.setattr(devices, "native", lambda _: SimpleNamespace(beside_captures=self._beside))
+        monkeypatch.setattr(devices, "core_device", lambda _: SimpleNamespace(beside_captures=self._beside))
 
     def check(self, *sizes: int) -> None:
         """Ask for room for segments."""
