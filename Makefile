@@ -20,11 +20,11 @@ KIT_ARCHITECTURES ?= 90
 CONSUMER_COMPILERS ?= $(CXX)
 
 BIN := $(abspath $(VENV))/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint $(CONSTRAINTS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 SOURCES := $(shell find csrc python benchmarks/measuring CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test test-cpp test-consumer test-python test-oldest sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
+.PHONY: demo test test-cpp test-consumer test-python test-oldest test-upstream sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
 .PHONY: googletest pkg-config doxygen clean
 
 demo: $(VENV)/.installed
@@ -35,9 +35,28 @@ test: test-cpp test-consumer test-python
 test-python: $(VENV)/.tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The same Python tests with the oldest versions that pyproject.toml admits, in an environment of their own.
+# The same Python tests with the oldest versions that pyproject.toml admits, in an environment of their own: for whoever
+# raises or lowers one of its floors. That torch is a build with CUDA, some gigabytes.
 test-oldest:
 	$(MAKE) test-python VENV=$(VENV)-oldest CONSTRAINTS=constraints-oldest.txt
+
+# What a release of the libraries under us breaks first, with the newest ones that the index has: the table of seams, what
+# guides show, models, and a family of each large kind. For whoever wants to know whether a release of diffusers,
+# transformers or torch that came out since is one that we know; no part of the other tests, as its result changes with
+# the index. The environment is made anew each time.
+UPSTREAM_TESTS := seams loading_guide pipeline_equality pipeline_files models install adapters single_file auto_pipelines
+UPSTREAM_FAMILIES := stable-diffusion stable-diffusion-xl stable-diffusion-3 stable-diffusion-controlnet flux flux-2 \
+	qwen-image z-image pixart-sigma sana hidream kolors chroma wan-2.2-text-to-video hunyuan-video ltx cogvideox \
+	stable-audio kandinsky-2-2 ddpm
+UPSTREAM_CASES := no-other $(foreach family,$(UPSTREAM_FAMILIES),or [$(family)] or [$(family)-torch)
+UPSTREAM_PYTEST = $(VENV)-upstream/bin/python -m pytest $(PYTEST_ARGS)
+
+test-upstream:
+	rm -rf $(VENV)-upstream
+	$(MAKE) $(VENV)-upstream/.tests VENV=$(VENV)-upstream CONSTRAINTS=
+	$(VENV)-upstream/bin/python -m pip list --format freeze | grep -E "^(torch|diffusers|transformers|safetensors|huggingface_hub|accelerate)="
+	$(UPSTREAM_PYTEST) $(wildcard $(UPSTREAM_TESTS:%=tests/python/test_%.py))
+	$(UPSTREAM_PYTEST) tests/python/test_conformance.py -k "$(UPSTREAM_CASES)"
 
 # ---- C++ ------------------------------------------------------------------------------------------------------------
 
@@ -194,4 +213,4 @@ $(VENV)/.lint: $(CONSTRAINTS) | $(VENV)/.tests
 	@touch $@
 
 clean:
-	rm -rf build $(VENV) $(VENV)-oldest build.log
+	rm -rf build $(VENV) $(VENV)-oldest $(VENV)-upstream build.log

@@ -140,7 +140,8 @@ def _gpu_index(device: Any) -> int | None:
     if device is None or isinstance(device, bool):
         return None
     if isinstance(device, int):
-        accelerator = torch.accelerator.current_accelerator()
+        known = getattr(torch, "accelerator", None)  # torch has it since 2.6
+        accelerator = None if known is None else known.current_accelerator()
         return device if device >= 0 and (accelerator is None or accelerator.type == "cuda") else None
     try:
         wanted = torch.device(device)

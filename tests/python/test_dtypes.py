@@ -16,10 +16,10 @@ from support.bad_files import entry
 from support.checkpoints import framed
 from support.compare import bytes_of
 from support.devices import Device
-from support.tensors import FLOATING, OTHERS, random_tensor
+from support.tensors import FLOATING, FOUR_BITS, OTHERS, YOUNG, random_tensor
 from warpload import dtypes, engine
 
-RARE = [torch.float8_e8m0fnu, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
+RARE = [*YOUNG, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
 SOURCES = [*FLOATING, *RARE]
 TARGETS = [*SOURCES, torch.int8, torch.int64, torch.uint16, torch.bool, torch.complex64, torch.complex128]
 SHAPES: list[tuple[int, ...]] = [(0,), (), (3, 5), (259,)]
@@ -88,6 +88,9 @@ def test_torch_casts_only_what_the_core_does_not(every_dtype: Path, monkeypatch:
     assert [each.get("dtype") for each in asked] == [None, "BF16"]
 
 
+needs_four_bits = pytest.mark.skipif(not FOUR_BITS, reason="this torch has no float4")
+
+
 def write_four_bits(file: Path, shape: list[int]) -> Path:
     size = shape[0] * shape[1] // 2
     header = {"four": entry("F4", shape, 0, size), "w": entry("F32", [2], size, size + 8)}
@@ -95,13 +98,15 @@ def write_four_bits(file: Path, shape: list[int]) -> Path:
     return file
 
 
+@needs_four_bits
 def test_four_bits_without_elements_become_any_dtype(tmp_path: Path) -> None:
     file = write_four_bits(tmp_path / "empty.safetensors", [0, 4])
 
     assert_same_bits(warpload.load_file(file, dtype=torch.float16), by_torch(file, torch.float16))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float4_e2m1fn_x2, torch.quint8], ids=str)
+@needs_four_bits
+@pytest.mark.parametrize("dtype", [torch.float16, *FOUR_BITS, torch.quint8], ids=str)
 def test_what_torch_does_not_cast_either_is_refused_by_name(dtype: torch.dtype, tmp_path: Path) -> None:
     file = write_four_bits(tmp_path / "four.safetensors", [2, 4])
     with pytest.raises(RuntimeError):
@@ -121,7 +126,7 @@ NAMES = {
     torch.float32: ["float32", "float", "fp32", "F32"],
     torch.float64: ["double", "F64", float],
     torch.float8_e4m3fn: ["float8_e4m3fn", "F8_E4M3"],
-    torch.float8_e8m0fnu: ["F8_E8M0"],
+    **{dtype: ["F8_E8M0"] for dtype in YOUNG},
     torch.complex64: ["C64", "cfloat"],
     torch.int8: ["I8", "int8"],
 }
@@ -133,7 +138,7 @@ def test_a_dtype_may_be_named(dtype: torch.dtype, name: Any, mixed: Path) -> Non
     assert_same_bits(warpload.load_file(mixed, "cpu", name), by_torch(mixed, dtype))
 
 
-@pytest.mark.parametrize("code", dtypes._TORCH_NAMES)
+@pytest.mark.parametrize("code", dtypes.torch_dtypes())
 def test_every_code_and_every_name_of_torch_is_known(code: str) -> None:
     expected = dtypes.torch_dtypes()[code]
 

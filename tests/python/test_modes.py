@@ -53,6 +53,9 @@ def default_dtype(dtype: torch.dtype) -> Any:
     return switched(torch.set_default_dtype, torch.get_default_dtype, dtype)
 
 
+_CHOSEN_DEVICE = torch._GLOBAL_DEVICE_CONTEXT
+
+
 @contextlib.contextmanager
 def default_device(device: str) -> Iterator[None]:
     torch.set_default_device(device)
@@ -60,6 +63,8 @@ def default_device(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_default_device(None)
+        if getattr(_CHOSEN_DEVICE, "device_context", "") is None:  # torch 2.6 cannot say afterwards which there is
+            del _CHOSEN_DEVICE.device_context
 
 
 def future(name: str) -> Any:

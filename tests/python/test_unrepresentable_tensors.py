@@ -64,7 +64,8 @@ def outcome(call: Callable[[], torch.Tensor]) -> Any:
 def assert_same_outcome(ours: Any, stock: Any, file: Path) -> None:
     if isinstance(stock, Exception):
         assert isinstance(ours, warpload.FormatError)
-        assert isinstance(ours, type(stock))
+        if not isinstance(stock, AttributeError):  # safetensors' own, where this torch lacks the dtype
+            assert isinstance(ours, type(stock))
         assert (ours.path, ours.tensor) == (str(file), "odd")
         assert str(file) in str(ours)
         assert "'odd'" in str(ours)

@@ -24,6 +24,10 @@ OTHERS = [
     torch.float8_e5m2fnuz,
 ]
 
+# Those that only a younger torch has: since 2.7, and since 2.8.
+YOUNG = [getattr(torch, name) for name in ("float8_e8m0fnu",) if hasattr(torch, name)]
+FOUR_BITS = [getattr(torch, name) for name in ("float4_e2m1fn_x2",) if hasattr(torch, name)]
+
 SHAPES: list[tuple[int, ...]] = [(), (0,), (3, 0, 2), (1,), (7,), (3, 5), (2, 3, 4, 5)]
 
 
