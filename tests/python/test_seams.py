@@ -168,10 +168,19 @@ def test_a_seam_that_lacks_what_we_rely_on_turns_off_what_needs_it(
     assert_loads_right(changed, saved, log, fault)
 
 
-MODULES = [
-    next(seam for seam in CAN_BE_MISSING if seam.module == module)
-    for module in dict.fromkeys(seam.module for seam in CAN_BE_MISSING if not seam.optional and seam.library != "torch")
-]
+@pytest.mark.usefixtures("unchecked")
+def test_a_seam_whose_module_is_gone_is_missing_although_nobody_imports_it(
+    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Seam("diffusers.loaders.no_such_module", "function", "adapters", "none")
+    without_harm = dataclasses.replace(gone, optional=True)
+    monkeypatch.setattr(seam_check, "SEAMS", [gone, without_harm])
+
+    seam_check.check(diffusers)
+
+    (warning,) = warnings_of(log)
+    assert warning.startswith(f"{gone} is missing in diffusers {diffusers.__version__}: ")
+    assert seam_check.turned_off().keys() == {"adapters"}
 
 
 def test_with_the_pinned_versions_every_seam_is_there() -> None:
