@@ -302,7 +302,7 @@ def _open(filename: engine.StrPath, framework: str, device: Any, backend: str) -
     if framework not in _TORCH_NAMES:
         reason = f"framework {framework!r} is not torch"
     elif (mode := interposed()) is not None:
-        reason = f"torch's operations are seen by {mode}"
+        reason = mode
     else:
         return TorchFile(filename, device, backend=backend), "native"
     import safetensors

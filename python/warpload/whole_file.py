@@ -14,7 +14,7 @@ from .dtypes import FLOATING_POINT, as_dtype, code_of
 from .open_file import check_backend
 from .options import LoadOptions
 from .report import LoadReport
-from .stock import torch_modes
+from .stock import seam_check, torch_modes
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ def load_file(
         report = load.report
         copies = check_backend(backend) == "pread" or disable_mmap
         if isinstance(filename, str | os.PathLike) and (mode := torch_modes.interposed()) is not None:
-            report.components[os.path.basename(name)] = f"stock: torch's operations are seen by {mode}"
+            report.components[os.path.basename(name)] = f"stock: {mode}"
             return _load_by_safetensors(filename, device, as_dtype(dtype), mode)
         checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch
         engine.tell_of_a_wrong_index(checkpoint)
@@ -100,7 +100,8 @@ def _load_by_safetensors(
 ) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file as load
 
-    logger.warning("%s is loaded by safetensors itself: torch's operations are seen by %s", os.fspath(filename), mode)
+    level = logging.WARNING if seam_check.is_whole("modes") else logging.INFO  # that it is not is said once
+    logger.log(level, "%s is loaded by safetensors itself: %s", os.fspath(filename), mode)
     loaded: dict[str, torch.Tensor] = load(filename, "cpu" if device is None else device)
     return {
         name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor

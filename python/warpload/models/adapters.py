@@ -13,7 +13,7 @@ from typing import Any
 from .. import context
 from ..context import LoadContext
 from ..report import LoadReport
-from ..stock import seams
+from ..stock import seam_check
 
 logger = logging.getLogger("warpload")
 
@@ -49,7 +49,9 @@ def _named(source: Any) -> str:
 def _tell(load: LoadContext, names: list[str]) -> None:
     report = load.report
     if not load.reading.readers:  # nobody has asked the core, or its seams are missing
-        load.reading.readers = dict.fromkeys(names, f"stock: {seams.why_off('files for stock') or 'no safetensors'}")
+        load.reading.readers = dict.fromkeys(
+            names, f"stock: {seam_check.why_off('files for stock') or 'no safetensors'}"
+        )
     report.bytes += sum(load.reading.sizes)
     for name, who in load.reading.readers.items():
         report.components[name] = who

@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import context, devices
 from ..context import LoadContext
+from ..stock import seam_check
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
 from . import joint_load, stock_load
@@ -54,7 +55,10 @@ def _load(call: Call) -> Any:
     outer = context.current()
     if outer is not None and outer.joint is not None:
         with context.part(outer) as load:
-            return _load_in(load, call)
+            model = _load_in(load, call)
+            if not seam_check.is_whole("pipelines"):
+                outer.joint.wait()  # nobody else is sure to
+            return model
     zero_copy = not call.kwargs.get("disable_mmap", False)
     with joint_load.loading_alone(str(call.source), zero_copy=zero_copy) as load:
         _check_device(call.kwargs.get("device_map"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import devices, errors
 from ..context import LoadContext
 from ..errors import FormatError, WarploadError
-from ..stock import cached_models, hub, seams, torch_modes
+from ..stock import cached_models, hub, seam_check, torch_modes, unexpected
 from ..stock.attempt import Attempt, attempt
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
@@ -43,18 +43,19 @@ class NativeLoad:
             NotNativeError: stock has to put this one together.
             WarploadError: of the files, the memory or the device.
         """
-        _check_modes()
-        with load.report.stage("build"), errors.caught_as_from(call.library), attempt() as undone:
-            try:
+        with unexpected.refused():
+            _check_modes()
+            with (
+                load.report.stage("build"),
+                errors.caught_as_from(call.library),
+                attempt() as undone,
+                unexpected.refused(lambda: undone.answering),
+            ):
                 self._build(call, load, undone)
-            except Exception as error:
-                if not _is_unexpected(error, undone):
-                    raise
-                raise NotNativeError(f"unexpected {type(error).__name__}: {error}", unexpected=True) from error
 
     def _build(self, call: Call, load: LoadContext, undone: Attempt) -> None:
         assert load.joint is not None
-        seams.require(call.feature)
+        seam_check.require(call.feature)
         call.check()
         device_map = call.device_map()
         dtype, folder = call.dtype(), find_folder(call)
@@ -126,25 +127,7 @@ def _released_if_refused(joint: JointLoad, weights: ModelWeights) -> Iterator[No
 
 def _check_modes() -> None:
     if (mode := torch_modes.interposed()) is not None:
-        raise NotNativeError(f"torch's operations are seen by {mode}", readable=False)
+        raise NotNativeError(mode, readable=False, said=not seam_check.is_whole("modes"))
     device = torch_modes.default_device()
     if device is not None and device.type != "cpu":
         raise NotNativeError(f"the default device is {device}")
-
-
-# What a newer library's other names, signatures and types look like to code that does not know them yet.
-_OF_CODE = (AttributeError, ImportError, KeyError, NameError, NotImplementedError, TypeError)
-
-
-def _is_unexpected(error: Exception, undone: Attempt) -> bool:
-    """Tell whether an exception is of our own making, or of a library's that is not as we know it: stock may do better.
-
-    Errors of the files, the memory, a device or the system are the caller's. What the library's own code raises once it
-    has been given all tensors is its answer, unless it trips over what it was given.
-    """
-    import torch
-
-    known = (NotNativeError, WarploadError, MemoryError, OSError, torch.OutOfMemoryError)
-    if isinstance(error, known) or type(error).__name__ == "AcceleratorError":
-        return False
-    return undone.holding or isinstance(error, _OF_CODE)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import context
 from ..context import LoadContext
-from ..stock import seams
+from ..stock import seam_check
 from . import joint_load
 from .loaded import mark
 
@@ -44,7 +44,7 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
 
 def _why_not(kwargs: dict[str, Any]) -> str:
     """Say why the core was asked for nothing, where it was not."""
-    if reason := seams.why_off("files for stock"):
+    if reason := seam_check.why_off("files for stock"):
         return reason
     return "disable_mmap" if kwargs.get("disable_mmap") else "no safetensors"
 

@@ -42,8 +42,9 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
         tell_of_placing(report, call.label, refusal, odd)
     elif not reading.sizes:
         report.components[call.label] = f"stock: {refusal}"
+        level = logging.INFO if refusal.said and not odd else logging.WARNING
         said = _joined(str(refusal), odd)
-        logger.warning("%s of %s is loaded by stock: %s", call.label, report.source, said)
+        logger.log(level, "%s of %s is loaded by stock: %s", call.label, report.source, said)
     return model
 
 

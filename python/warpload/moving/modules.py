@@ -104,8 +104,20 @@ def _is_movable(tensor: torch.Tensor) -> bool:
         and code_of(tensor.dtype) is not None
         and not tensor.is_conj()
         and not tensor.is_neg()
-        and bool(torch.ops.aten.is_non_overlapping_and_dense.default(tensor))
+        and _is_dense(tensor)
     )
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor fills a stretch of memory without holes or overlaps, in whatever order."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _stretches(seats: list[_Seated]) -> list[_Memory]:

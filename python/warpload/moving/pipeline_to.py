@@ -13,7 +13,8 @@ import torch
 
 from .. import devices
 from ..models.loaded import is_ours
-from ..stock import seams
+from ..stock import seam_check
+from ..stock.refusal import NotNativeError
 from . import modules
 
 
@@ -50,8 +51,12 @@ def _move_ahead(pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def _is_device_mapped(pipeline: Any) -> bool:
-    """Tell whether stock has spread the pipeline over devices; without the seam that tells, all are taken for it."""
-    return not seams.is_whole("moving") or bool(pipeline._is_pipeline_device_mapped())
+    """Tell whether stock has spread the pipeline over devices; without the seams that tell, all are taken for it."""
+    try:
+        asks = seam_check.read("diffusers.pipelines.pipeline_utils", "DiffusionPipeline._is_pipeline_device_mapped")
+    except NotNativeError:
+        return True
+    return not seam_check.is_whole("moving") or bool(asks(pipeline))
 
 
 def _is_special(model: torch.nn.Module) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import devices
 from ..models.joint_load import WantedModel
-from ..stock import diffusers, kept_in_float32, transformers
+from ..stock import diffusers, kept_in_float32, seam_check, transformers
 from ..stock.model_files import read_config
 from ..stock.refusal import NotNativeError
 from .folder import Component
@@ -52,6 +52,8 @@ def _wanted_model(
     component: Component, kwargs: Mapping[str, Any], device_maps: Mapping[str, dict[str, Any]]
 ) -> WantedModel | None:
     of_diffusers = _is_of_diffusers(component)
+    if not seam_check.is_whole(feature_of(of_diffusers)):
+        return None
     rules = diffusers if of_diffusers else transformers
     path = rules.weights_file(component.folder, component.variant)
     if path is None:
@@ -67,6 +69,11 @@ def _wanted_model(
         device = device_map if of_diffusers else devices.spelled_by_transformers(device_map)
     kept = kept_in_float32.foreseen(component.folder, code)
     return WantedModel(component.name, path, code, devices.arena_device(device), kept)
+
+
+def feature_of(of_diffusers: bool) -> str:
+    """Return what of the table of seams places the tensors of a library's models."""
+    return "diffusers models" if of_diffusers else "transformers models"
 
 
 def _is_of_diffusers(component: Component) -> bool:

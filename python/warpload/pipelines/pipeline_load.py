@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +19,16 @@ from types import TracebackType
 from typing import Any
 
 from .. import collector, context, devices, engine
+from ..context import LoadContext
 from ..models.joint_load import JointLoad
 from ..report import LoadReport
-from ..stock import hub, replacing, seams
+from ..stock import hub, replacing, seam_check, unexpected
 from . import early_start, snapshot
 from . import folder as folders
 from .device_map import ComponentDevices, component_devices
 from .folder import Component
+
+logger = logging.getLogger("warpload")
 
 Function = Callable[..., Any]
 
@@ -40,8 +44,12 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
     with PipelineLoad(source, kwargs) as load, replacing.accelerated():
         with load.report.stage("import"):
             cls = resolve()
+        if not seam_check.is_whole("pipelines"):
+            load.joint.close()  # each model is loaded by itself
         load.expects_stock = True
-        return hub.from_cache_first(functools.partial(cls.from_pretrained, source), load.cached, kwargs)
+        pipeline = hub.from_cache_first(functools.partial(cls.from_pretrained, source), load.cached, kwargs)
+        load.tell_of_unseen(pipeline)
+        return pipeline
 
 
 def from_pretrained(stock: Function, cls: Any, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
@@ -87,12 +95,13 @@ class PipelineLoad:
         self.folder: str | None = None
         self.expects_stock = False
         self.cached = False
+        self._context: LoadContext | None = None
         self._fetching = contextlib.ExitStack()
 
     def __enter__(self) -> PipelineLoad:
         with contextlib.ExitStack() as cleanup:
             # Of a load that fails the report tells how far it came.
-            cleanup.enter_context(context.began(self.report, joint=self.joint, pipeline=self))
+            self._context = cleanup.enter_context(context.began(self.report, joint=self.joint, pipeline=self))
             cleanup.enter_context(collector.suspended())
             cleanup.callback(self.joint.close)
             self.devices = component_devices(self.kwargs.get("device_map"))
@@ -128,6 +137,7 @@ class PipelineLoad:
                 self._fetching.enter_context(self.report.stage("fetch"))
             pipeline = self._call(stock, cls)
             self.wait()
+            self.tell_of_unseen(pipeline)
         if self.devices is not None:
             pipeline.hf_device_map = self.devices.device_map
         return pipeline
@@ -136,6 +146,24 @@ class PipelineLoad:
         """Wait for the bytes of all models that are placed."""
         with self.report.stage("wait"):
             self.joint.wait()
+
+    def tell_of_unseen(self, pipeline: Any) -> None:
+        """Tell of the models that no function of ours has seen, as a library's version has others in its place."""
+        for name, model in getattr(pipeline, "components", {}).items():
+            if name in self.report.components or self.kwargs.get(name) is not None or not hasattr(model, "parameters"):
+                continue
+            if reason := seam_check.why_off(early_start.feature_of(hasattr(model, "register_to_config"))):
+                self._tell_of_unseen(name, reason)
+
+    def _tell_of_unseen(self, name: str, reason: str) -> None:
+        assert self._context is not None
+        reading = self._context.reading
+        if not reading.sizes:
+            self.report.components[name] = f"stock: {reason}"
+            return
+        self.report.components[name], self.report.placed_by_stock[name] = "native", reason
+        self.report.bytes += sum(reading.sizes)
+        reading.sizes[:] = [0]  # counted for all of them
 
     def found(self, folder: str) -> None:
         """Take note of where the files are, and put their bytes on their way."""
@@ -156,18 +184,31 @@ class PipelineLoad:
         self._begin(components)
 
     def _begin(self, components: list[Component]) -> None:
-        if early_start.is_in_vain(self.kwargs) or not seams.is_whole("pipelines"):
+        if early_start.is_in_vain(self.kwargs) or not seam_check.is_whole("pipelines"):
             return
         with self.report.stage("open"):
-            self.joint.begin(early_start.wanted_models(components, self.kwargs, self.joint.device_maps))
+            try:
+                self.joint.begin(early_start.wanted_models(components, self.kwargs, self.joint.device_maps))
+            except Exception as error:
+                if unexpected.is_the_callers(error):
+                    raise
+                self.joint.close()
+                logger.warning("nothing of %s is read ahead: %s", self.source, unexpected.told(error))
 
     def _call(self, stock: Function, cls: Any) -> Any:
         kwargs = dict(self.kwargs)
         if self.devices is not None:
             del kwargs["device_map"]
-        if not seams.is_whole("pipelines"):
+        if not seam_check.is_whole("pipelines"):
             return hub.from_cache_first(functools.partial(stock, cls, self.source), self.cached, kwargs)
-        load = functools.partial(stock, self._class_for(cls), self.source)
+        try:
+            chosen = self._class_for(cls)
+        except Exception as error:
+            if unexpected.is_the_callers(error):
+                raise
+            logger.warning("%s is called as it is for %s: %s", cls.__name__, self.source, unexpected.told(error))
+            chosen = cls
+        load = functools.partial(stock, chosen, self.source)
         return hub.from_cache_first(load, self.cached, kwargs)
 
     def _class_for(self, cls: Any) -> Any:
@@ -185,6 +226,6 @@ class PipelineLoad:
         given = {name for name in index if self.kwargs.get(name) is not None}
         if self.kwargs.get("custom_pipeline") is not None or not given:
             return cls
-        own = seams.read("diffusers.pipelines.pipeline_loading_utils", "_get_pipeline_class")(cls, config=index)
+        own = seam_check.read("diffusers.pipelines.pipeline_loading_utils", "_get_pipeline_class")(cls, config=index)
         inherited = own.from_pretrained.__func__ is cls.from_pretrained.__func__
         return own if inherited and not given.isdisjoint(own._optional_components) else cls

@@ -8,8 +8,7 @@ attempt()  ---------------- keep() -----------------> end
    v                        v
    generators of torch, of Python and of numpy; log records and warnings, held back until it is known who says them
 
-attempt()  ---------------- settle() ---------------> end
-   | undone where refused   | cannot be refused any more: nothing is held back
+A model that was kept and that stock cannot go on with is undone like the rest: stock builds another.
 """
 
 from __future__ import annotations
@@ -33,10 +32,14 @@ _said_once = [Confined(lambda: logging.Logger, name) for name in ("warning_once"
 
 
 class Attempt:
-    """What one attempt has said and drawn so far."""
+    """What one attempt has said and drawn so far.
+
+    Attributes:
+        answering: whether the library's own code has all that it needs: what it raises is its answer.
+    """
 
     def __init__(self) -> None:
-        self.holding = True
+        self.answering = False
         self._events: list[_Event] = []
         self._kept_from: int | None = None
         self._restore_generators = _generators()
@@ -45,18 +48,13 @@ class Attempt:
         """Let what is drawn and said from here on stay, whether the core or stock goes on with the model."""
         self._kept_from = len(self._events)
 
-    def settle(self) -> None:
-        """Say what is held back, and hold nothing back from here on, as this is not refused any more."""
-        self.holding = False
-        events, self._events = self._events, []
-        for event in events:
-            event.say()
-
     def add(self, event: _Event) -> None:
         """Hold an event back."""
         self._events.append(event)
 
-    def _end(self, refused: bool) -> None:
+    def _end(self, refused: bool, built: Any) -> None:
+        if built is None:
+            self._kept_from = None
         kept_from = len(self._events) if self._kept_from is None else self._kept_from
         for number, event in enumerate(self._events):
             if not refused or number >= kept_from:
@@ -75,15 +73,15 @@ def attempt() -> Iterator[Attempt]:
     What other threads draw and say meanwhile is theirs.
     """
     current = Attempt()
-    refused = False
+    refused, built = False, None
     try:
         with _held_records(current), _held_calls(current):
             yield current
-    except NotNativeError:
-        refused = True
+    except NotNativeError as error:
+        refused, built = True, error.built
         raise
     finally:
-        current._end(refused)
+        current._end(refused, built)
 
 
 # -- generators -------------------------------------------------------------------------------------------------------
@@ -183,7 +181,7 @@ class _Holder(logging.Filter):
         self.handler, self.attempt, self.thread = handler, attempt, threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if threading.get_ident() != self.thread or not self.attempt.holding:
+        if threading.get_ident() != self.thread:
             return True
         self.attempt.add(_Record(self.handler, record))
         return False
@@ -225,8 +223,7 @@ def _held_calls(attempt: Attempt) -> Iterator[None]:
 
     def holding(event: type[_Call]) -> Callable[..., None]:
         def hold(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-            call = event(function, arguments, keywords)
-            attempt.add(call) if attempt.holding else call.say()
+            attempt.add(event(function, arguments, keywords))
 
         return hold
 

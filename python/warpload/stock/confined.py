@@ -61,8 +61,8 @@ class Confined:
         return self._name in vars(self._find_owner())
 
     def present(self) -> Any:
-        """Return the function that others see, with ours taken for the one that it stands before."""
-        present = vars(self._find_owner())[self._name]
+        """Return the function that others see, with ours taken for the one that it stands before, or None."""
+        present = vars(self._find_owner()).get(self._name)
         return self._found if present is self._ours else present
 
     def wanted_here(self) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 from .. import context
 from ..errors import WarploadError
+from . import seam_check
 from .confined import Confined
 from .construction_lock import construction_lock
 from .refusal import some_of
@@ -102,11 +103,13 @@ def foreign_patch() -> str | None:
 
     found = {
         "torch.nn.Module.register_parameter": _register_parameter.present(),
-        "torch.nn.Module.register_buffer": vars(torch.nn.Module)["register_buffer"],
+        "torch.nn.Module.register_buffer": vars(torch.nn.Module).get("register_buffer"),
         "torch.nn.init.normal_": torch.nn.init.normal_,
         "torch.nn.init.kaiming_uniform_": torch.nn.init.kaiming_uniform_,
     }
     for name, function in found.items():
+        if function is None:
+            continue
         module, qualified = getattr(function, "__module__", ""), getattr(function, "__qualname__", repr(function))
         if f"{module}.{qualified}" not in (name, name.replace("torch.nn.Module", "torch.nn.modules.module.Module")):
             return f"{name} is patched process-wide, by {module}.{qualified},"
@@ -176,10 +179,11 @@ def _lost(built: Any) -> set[str]:
 
 def init_on_device(stock: Function, device: Any, include_buffers: bool | None = None) -> Any:
     """Replace ``accelerate.big_modeling.init_on_device``: it counts on this thread only."""
-    from accelerate.utils import parse_flag_from_env
-
+    if not seam_check.is_whole("construction"):
+        return stock(device, include_buffers=include_buffers)
     if include_buffers is None:
-        include_buffers = parse_flag_from_env("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
+        from_environment = seam_check.read("accelerate.utils", "parse_flag_from_env")
+        include_buffers = from_environment("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
     if include_buffers:  # it is torch's own context then, this thread's alone
         return stock(device, include_buffers=include_buffers)
     return _parameters_on(device)

@@ -43,7 +43,8 @@ def _as_it_is() -> list[Callable[[], None]]:
     ]
     if (transformers := sys.modules.get("transformers.modeling_utils")) is not None:
         owners.append((transformers.PreTrainedModel, ("tie_weights",)))
-    put_back = [functools.partial(setattr, owner, name, vars(owner)[name]) for owner, names in owners for name in names]
+    there = [(owner, name) for owner, names in owners for name in names if name in vars(owner)]
+    put_back = [functools.partial(setattr, owner, name, vars(owner)[name]) for owner, name in there]
     return [*put_back, functools.partial(torch.set_default_dtype, torch.get_default_dtype())]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import FLOATING_POINT, code_of
-from . import construction, kept_in_float32, seams
+from . import construction, kept_in_float32, seam_check
 from .call import FETCHING, OFFLOADING, Call, first_of, whole_device
 from .construction import Built, can_be_handed_over, constructing
 from .model_files import read_config, with_variant
@@ -235,7 +235,7 @@ def _construct(
     import torch
     from accelerate import init_empty_weights
 
-    no_init_weights = seams.read("diffusers.models.modeling_utils", "no_init_weights")
+    no_init_weights = seam_check.read("diffusers.models.modeling_utils", "no_init_weights")
     with constructing(cls.__name__):
         before = torch.get_default_dtype()
         if dtype is not None:

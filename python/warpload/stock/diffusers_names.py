@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import re
 from pathlib import Path
+
+from . import seam_check
+from .refusal import NotNativeError
 
 # What a facade stands for has its weights or its settings loaded by one of these parts of diffusers.
 _LOADING_PARTS = frozenset({"models", "modular_pipelines", "pipelines", "schedulers"})
@@ -25,7 +29,11 @@ def diffusers_names() -> dict[str, str]:
     specification = importlib.util.find_spec("diffusers")
     if specification is None or specification.origin is None:
         return {}
-    source = Path(specification.origin).read_text(encoding="utf-8")
+    names = _in_source(Path(specification.origin).read_text(encoding="utf-8"))
+    return names if names.get("DiffusionPipeline") == "pipelines" else _asked()
+
+
+def _in_source(source: str) -> dict[str, str]:
     names: dict[str, str] = {}
     for table in _TABLE.findall(source):
         for part, entries in _TABLE_ENTRY.findall(table):
@@ -33,6 +41,16 @@ def diffusers_names() -> dict[str, str]:
     for part, entries in _ADDITION.findall(source):
         names.update(dict.fromkeys(_NAME.findall(entries), part))
     return names
+
+
+def _asked() -> dict[str, str]:
+    """Return the names where the source is not as we know it: as diffusers itself lists them, once it is imported."""
+    diffusers = importlib.import_module("diffusers")
+    try:
+        structure: dict[str, list[str]] = seam_check.read("diffusers", "_import_structure")
+    except NotNativeError:  # which class loads something is for its name to say
+        return {name: "pipelines" for name in dir(diffusers) if not name.startswith("_")}
+    return {name: part for part, entries in structure.items() for name in entries}
 
 
 def is_loaded(name: str) -> bool:

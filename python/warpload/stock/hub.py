@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WarploadError
-from . import model_files, seams
+from . import model_files, seam_check
 from .refusal import NotNativeError
 
 # Why a model is left to stock, which asks the Hub.
@@ -78,16 +78,16 @@ class Snapshot:
 
 def is_offline() -> bool:
     """Tell whether the Hub is not to be asked at all (``HF_HUB_OFFLINE``)."""
-    return _knows_the_cache() and bool(seams.read(_CONSTANTS, "is_offline_mode")())
+    return _knows_the_cache() and bool(seam_check.read(_CONSTANTS, "is_offline_mode")())
 
 
 def _knows_the_cache() -> bool:
     """Tell whether this huggingface_hub keeps its cache as we know it."""
     try:
-        seams.read(_CONSTANTS, "HF_HUB_CACHE")
+        seam_check.read(_CONSTANTS, "HF_HUB_CACHE")
     except NotNativeError:
         return False
-    return seams.is_whole("cache")
+    return seam_check.is_whole("cache")
 
 
 def is_repository(source: Any) -> bool:
@@ -130,7 +130,7 @@ def cached_repository(source: Any, options: Mapping[str, Any]) -> Path | None:
         return None
     cache = options.get("cache_dir")
     if cache is None:
-        cache = seams.read(_CONSTANTS, "HF_HUB_CACHE")
+        cache = seam_check.read(_CONSTANTS, "HF_HUB_CACHE")
     return Path(cache).expanduser() / f"models--{source.replace('/', '--')}"
 
 

@@ -16,21 +16,31 @@ class NotNativeError(Exception):
         fault: the error of the core's that is to be raised if stock cannot load the files either.
         built: a model without weights that stock is to go on with (``construction.Built``), or None.
         unexpected: whether nobody foresaw the reason, so that users should tell us.
+        said: whether the log has told of the reason already, as it is the same for every model.
     """
 
     def __init__(
-        self, reason: str, *, readable: bool = True, fault: WarploadError | None = None, unexpected: bool = False
+        self,
+        reason: str,
+        *,
+        readable: bool = True,
+        fault: WarploadError | None = None,
+        unexpected: bool = False,
+        said: bool = False,
     ) -> None:
         super().__init__(reason)
         self.readable = readable
         self.fault = fault
         self.built: Any = None
         self.unexpected = unexpected
+        self.said = said
 
     def bare(self) -> NotNativeError:
         """Return the same without the frames that it came through: they may hold tensors in a device's memory."""
         fault = None if self.fault is None else self.fault.with_traceback(None)
-        same = NotNativeError(str(self), readable=self.readable, fault=fault, unexpected=self.unexpected)
+        same = NotNativeError(
+            str(self), readable=self.readable, fault=fault, unexpected=self.unexpected, said=self.said
+        )
         same.built = self.built
         return same
 

@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from .. import forked
-from . import seams
+from . import seam_check, seams
 from .seams import Seam
 
 
@@ -92,7 +92,7 @@ def hold(held: str) -> object:
         holder = _holders[held].add()
         if _watcher not in sys.meta_path:
             sys.meta_path.insert(0, _watcher)
-        for module in seams.imported_modules():  # each time: another thread may have been importing one before
+        for module in seam_check.imported_modules():  # each time: another thread may have been importing one before
             done = (held, module.__name__) in _done
             if not done and not getattr(module.__spec__, "_initializing", False):
                 _replace_in(module)
@@ -128,14 +128,14 @@ def _keep_only_this_thread() -> None:
 
 def _replace_in(module: ModuleType) -> None:
     """Replace what is held of a module that has been imported."""
-    seams.check(module)
-    if not (replaceable := seams.replaced_in(module.__name__)):  # no lock: torch may be in the midst of its import
+    seam_check.check(module)
+    if not (replaceable := seam_check.replaced_in(module.__name__)):  # no lock: torch may be in the midst of its import
         return
     with _lock:
         # Where a fork has caught another thread in the midst of this, the child goes on.
         done = {(replaced.owner, replaced.seam) for replaced in _replaced}
         for seam in replaceable:
-            if len(_holders[seam.held]) == 0 or seams.is_broken(seam):
+            if len(_holders[seam.held]) == 0 or seam_check.is_broken(seam):
                 continue
             for owner in seam.owners(module):
                 if (owner, seam) not in done:
@@ -160,7 +160,7 @@ def _wrapped(seam: Seam, before: Any) -> Any:
     @functools.wraps(before, updated=() if isinstance(before, type) else functools.WRAPPER_UPDATES)
     def replaced(*arguments: Any, **keywords: Any) -> Any:
         if seam.always or active():
-            return seams.replacement(seam)(before, *arguments, **keywords)
+            return seam_check.replacement(seam)(before, *arguments, **keywords)
         return before(*arguments, **keywords)
 
     replaced.__warpload_original__ = before  # type: ignore[attr-defined]

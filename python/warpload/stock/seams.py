@@ -1,29 +1,13 @@
 """The seams: every symbol of the libraries under us that we replace, or read although it is not public. One table.
 
-A seam is checked once, when its module has been imported. Where a symbol is missing, or lacks a parameter that we give
-it, the feature that needs it is turned off and stock does that part: a warning names the symbol and the library's
-version, and every report says so.
-
-    library imported --> check() --> whole: replaced where the table says so; read() returns it
-                                 `-> broken: warned of once; require(feature) raises, is_whole(feature) is false
+``seam_check`` checks them and ``replacing`` replaces them.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.metadata
-import inspect
-import logging
-import sys
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
-
-from .refusal import NotNativeError
-
-logger = logging.getLogger("warpload")
 
 # Feature -> what becomes of it where one of its seams is missing.
 FEATURES = {
@@ -36,9 +20,12 @@ FEATURES = {
     "single files": "single files are loaded by stock",
     "adapters": "loads of adapters have no report",
     "modular pipelines": "the components of a modular pipeline are reported one by one",
+    "generating models": "stock places the tensors of transformers' models that generate",
     "construction": "models that other threads construct meanwhile are not protected from each other",
     "warm-up": "transformers reserves memory that tensors of the arena do not need",
     "modes": "stock loads everything, as nobody can tell which modes of torch see its operations",
+    "messages": "where the core loads, some of stock's messages name no file, or are said once more",
+    "names": "diffusers is imported before the first byte moves, as only it knows its names",
 }
 
 
@@ -51,8 +38,10 @@ class Seam:
         name: its name there: ``"function"``, ``"Class.method"``, or ``"*.method"`` for each class of the module's own
             that has the method.
         feature: what needs it, from ``FEATURES``.
+        also: what else does.
         why: what it is replaced or read for.
         parameters: of the function, those that we give it or read from its calls.
+        mentions: what the function's code has to name: attributes that it gives to objects, words that it writes.
         by: ``"module:function"`` below this package that is called instead; empty where it is only read.
         always: whether the replacement is called whoever asks, and not only in loads that are to go through the core;
             it then decides by what it is given.
@@ -65,6 +54,8 @@ class Seam:
     feature: str
     why: str
     parameters: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     by: str = ""
     always: bool = False
     optional: bool = False
@@ -77,6 +68,11 @@ class Seam:
     def library(self) -> str:
         """The library that it belongs to."""
         return self.module.partition(".")[0]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """All that needs it."""
+        return (self.feature, *self.also)
 
     @property
     def attribute(self) -> str:
@@ -157,6 +153,21 @@ SEAMS: tuple[Seam, ...] = (
         "cache",
         "whether the Hub may be asked at all",
     ),
+    Seam(
+        "huggingface_hub.file_download",
+        "try_to_load_from_cache",
+        "cache",
+        "what the cache's folders are called",
+        mentions=("refs", "snapshots", ".no_exist"),
+    ),
+    Seam(
+        "huggingface_hub._tree_cache",
+        "write_tree_cache",
+        "cache",
+        "how a listing is written; without one the files themselves are judged by",
+        mentions=("format_version", "files"),
+        optional=True,
+    ),
     # -- models --------------------------------------------------------------------------------------------------------
     Seam(
         "diffusers.models.modeling_utils",
@@ -190,6 +201,12 @@ SEAMS: tuple[Seam, ...] = (
         "ModelMixin._keep_in_fp32_modules",
         "diffusers models",
         "which tensors stay in float32",
+    ),
+    Seam(
+        "diffusers.configuration_utils",
+        "LegacyConfigMixin",
+        "diffusers models",
+        "its from_config leads to ConfigMixin's, for classes that stand for several",
     ),
     Seam(
         "diffusers.configuration_utils",
@@ -228,14 +245,25 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "transformers.modeling_utils",
-        "PreTrainedModel.adjust_generation_fn",
+        "is_deepspeed_zero3_enabled",
         "transformers models",
+        "each process is to have a part of the weights",
+    ),
+    Seam(
+        "transformers.modeling_utils",
+        "is_fsdp_enabled",
+        "transformers models",
+        "each process is to have a part of the weights",
+    ),
+    Seam(
+        "transformers.generation.utils",
+        "GenerationMixin.adjust_generation_fn",
+        "generating models",
         "reads the settings for generation, which from_pretrained of a state dict does not",
         parameters=(
             *("generation_config", "from_auto_class", "from_pipeline", "pretrained_model_name_or_path", "cache_dir"),
             *("force_download", "proxies", "local_files_only", "token", "revision", "subfolder", "trust_remote_code"),
         ),
-        optional=True,
     ),
     Seam(
         "transformers.modeling_utils",
@@ -316,6 +344,28 @@ SEAMS: tuple[Seam, ...] = (
         by="stock.construction:init_on_device",
     ),
     Seam(
+        "accelerate.utils",
+        "parse_flag_from_env",
+        "construction",
+        "whether buffers are to be on that device, too",
+        parameters=("key", "default"),
+    ),
+    Seam(
+        "transformers.initialization",
+        "normal_",
+        "construction",
+        "the mark of a parameter that has its values, which goes with it to that device",
+        mentions=("_is_hf_initialized",),
+        optional=True,
+    ),
+    Seam(
+        "torch.nn.modules.module",
+        "Module.register_parameter",
+        "construction",
+        "is replaced on one thread for that patch, by ``construction``",
+        parameters=("name", "param"),
+    ),
+    Seam(
         "diffusers.models.modeling_utils",
         "no_init_weights",
         "diffusers models",
@@ -353,7 +403,59 @@ SEAMS: tuple[Seam, ...] = (
         "moving",
         "such a pipeline is not moved",
     ),
+    Seam(
+        "accelerate.hooks",
+        "add_hook_to_module",
+        "moving",
+        "marks a model that accelerate has dispatched; its tensors stay where they are",
+        mentions=("_hf_hook",),
+    ),
+    Seam(
+        "diffusers.hooks.hooks",
+        "HookRegistry.check_if_exists_or_initialize",
+        "moving",
+        "marks a model that diffusers offloads; its tensors stay where they are",
+        mentions=("_diffusers_hook",),
+    ),
+    # -- what is said, and the names --------------------------------------------------------------------------------
+    Seam(
+        "transformers.utils.loading_report",
+        "log_state_dict_report",
+        "messages",
+        "says where the weights are from, which it cannot know of a state dict",
+        mentions=(" LOAD REPORT", " from: "),
+        optional=True,
+    ),
+    *(
+        Seam(
+            "transformers.utils.logging",
+            name,
+            "messages",
+            "notes what it has said, by a method of all loggers that ``attempt`` replaces on one thread",
+        )
+        for name in ("warning_once", "info_once")
+    ),
+    Seam(
+        "diffusers",
+        "_import_structure",
+        "names",
+        "all public names, read from the source while nothing is imported",
+    ),
     # -- torch ---------------------------------------------------------------------------------------------------------
+    Seam(
+        "torch.nn.modules.module",
+        "Module.__init__",
+        "diffusers models",
+        "where a module has its tensors, and which of them files have",
+        mentions=("_parameters", "_buffers", "_non_persistent_buffers_set"),
+        also=("construction", "moving"),
+    ),
+    Seam(
+        "torch.nn.modules.module",
+        "Module._load_from_state_dict",
+        "transformers models",
+        "a class with its own version is stock's to load",
+    ),
     Seam(
         "torch.utils._device",
         "DeviceContext",
@@ -381,123 +483,3 @@ SEAMS: tuple[Seam, ...] = (
 )
 
 MODULES = frozenset(seam.module for seam in SEAMS)
-
-_checked: set[Seam] = set()
-_broken: dict[Seam, str] = {}
-
-
-def check(module: ModuleType) -> None:
-    """Check the seams of a module that has been imported; each is checked once, and warned of once."""
-    for seam in SEAMS:
-        if seam.module == module.__name__ and seam not in _checked:
-            _checked.add(seam)
-            if fault := _fault(seam, module):
-                _break(seam, fault)
-
-
-def _fault(seam: Seam, module: ModuleType) -> str:
-    owners = seam.owners(module)
-    if not owners:
-        return "" if seam.optional else "is missing"
-    for owner in owners:
-        if seam.parameters and (missing := _lacks(getattr(owner, seam.attribute), seam.parameters)):
-            return f"takes no {', '.join(missing)}"
-    return ""
-
-
-def _lacks(function: Any, names: Iterable[str]) -> list[str]:
-    """Return those of the names that a function does not take, be it by name or out of its ``**kwargs``."""
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return sorted(set(names) - inspect.signature(function).parameters.keys())
-    if code.co_flags & inspect.CO_VARARGS and code.co_flags & inspect.CO_VARKEYWORDS:
-        return []  # it passes on whatever it is given, as other people's wrappers do
-    taken = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    if code.co_flags & inspect.CO_VARKEYWORDS:
-        taken |= {each for each in code.co_consts if isinstance(each, str)}
-    return sorted(set(names) - taken)
-
-
-def _break(seam: Seam, fault: str) -> None:
-    reason = f"{seam.module}.{seam.name} {fault} in {seam.library} {_version(seam.library)}"
-    _broken[seam] = reason
-    logger.warning("%s: %s (a version of warpload that knows this one would be faster)", reason, FEATURES[seam.feature])
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "of an unknown version"
-
-
-def is_broken(seam: Seam) -> bool:
-    """Tell whether a seam was checked and is not as we know it."""
-    return seam in _broken
-
-
-def why_off(feature: str) -> str:
-    """Return what is missing for a feature, as far as is known by now, or the empty string."""
-    return next((reason for seam, reason in _broken.items() if seam.feature == feature), "")
-
-
-def is_whole(feature: str) -> bool:
-    """Tell whether nothing that a feature needs is known to be missing."""
-    return not why_off(feature)
-
-
-def require(feature: str) -> None:
-    """Refuse to go on without what a feature needs.
-
-    Raises:
-        NotNativeError: a seam is missing; names it and the library's version.
-    """
-    if reason := why_off(feature):
-        raise NotNativeError(reason)
-
-
-def turned_off() -> dict[str, str]:
-    """Return the features that are turned off, each with the reason."""
-    return {seam.feature: reason for seam, reason in reversed(_broken.items())}
-
-
-def read(module: str, name: str) -> Any:
-    """Return the symbol of a seam as it is now; imports its module.
-
-    Raises:
-        NotNativeError: it is missing; names it and the library's version.
-    """
-    return getattr(_owner(module, name), name.rpartition(".")[2])
-
-
-@functools.cache
-def _owner(module: str, name: str) -> Any:
-    seam = next(seam for seam in SEAMS if (seam.module, seam.name) == (module, name))
-    found = importlib.import_module(module)
-    check(found)
-    if seam in _broken:
-        raise NotNativeError(_broken[seam])
-    (owner,) = seam.owners(found)
-    return owner
-
-
-def replaced_in(module: str) -> list[Seam]:
-    """Return the seams of a module that are replaced."""
-    return [seam for seam in SEAMS if seam.module == module and seam.by]
-
-
-@functools.cache
-def replacement(seam: Seam) -> Callable[..., Any]:
-    """Return our function that is called instead of a seam's, with stock's before the arguments of the call."""
-    module, function = seam.by.split(":")
-    package = __package__.rpartition(".")[0]
-    found: Callable[..., Any] = getattr(importlib.import_module(f"{package}.{module}"), function)
-    return found
-
-
-def imported_modules() -> Iterable[ModuleType]:
-    """Return the modules with seams that are imported by now."""
-    for name in MODULES:
-        if (module := sys.modules.get(name)) is not None:
-            yield module

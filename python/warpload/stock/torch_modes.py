@@ -11,14 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .refusal import NotNativeError
-from .seams import read
+from .seam_check import read
 
 if TYPE_CHECKING:
     import torch
 
 
 def interposed() -> str | None:
-    """Name the mode on this thread that sees every operation, or return None where there is none.
+    """Say which mode on this thread sees every operation, or return None where there is none.
 
     With a torch that does not say, every thread is taken to be in one.
     """
@@ -29,11 +29,15 @@ def interposed() -> str | None:
         dispatch_modes = read("torch.utils._python_dispatch", "_get_current_dispatch_mode_stack")()
         for mode in (*dispatch_modes, *_function_modes()):
             if not isinstance(mode, device_context):
-                return type(mode).__name__
+                return _seen_by(type(mode).__name__)
         inside = read("torch._C._functorch", "peek_interpreter_stack")() is not None
     except NotNativeError as missing:
-        return f"nobody can tell what, as {missing}"
-    return "a functional transform" if inside else None
+        return str(missing)
+    return _seen_by("a functional transform") if inside else None
+
+
+def _seen_by(mode: str) -> str:
+    return f"torch's operations are seen by {mode}"
 
 
 def default_device() -> torch.device | None:

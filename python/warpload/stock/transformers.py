@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import context, devices, forked
 from ..dtypes import FLOATING_POINT, code_of, code_of_name
-from . import construction, hub, kept_in_float32
+from . import construction, hub, kept_in_float32, seam_check, unexpected
 from .call import FETCHING, OFFLOADING, Call, whole_device
 from .model_files import read_config, with_variant
 from .refusal import NotNativeError, check_own_loading
@@ -157,10 +157,8 @@ class TransformersCall(Call):
 
 def _check_processes() -> None:
     """Refuse where transformers finds out by itself that this process is to have only a part of the weights."""
-    from transformers import integrations
-
     for found, name in (("is_deepspeed_zero3_enabled", "DeepSpeed ZeRO-3"), ("is_fsdp_enabled", "FSDP")):
-        if getattr(integrations, found, lambda: False)():
+        if seam_check.read("transformers.modeling_utils", found)():
             raise NotNativeError(f"{name} is enabled")
 
 
@@ -213,14 +211,20 @@ def build(
     with torch.inference_mode(False):
         weights.require(_wanted_dtypes(cls, final, weights))
         weights.wait_arrival()  # ties are decided, and converters work, on values, in threads and streams of their own
-        tensors = state_dict(weights, inference)
+        faults: list[str] = []
+        tensors = state_dict(weights, inference, faults)
 
-    attempt.settle()
+    attempt.answering = True
 
     def load() -> tuple[PreTrainedModel, dict[str, Any]]:
-        loaded: tuple[PreTrainedModel, dict[str, Any]] = stock(
-            None, state_dict=tensors, output_loading_info=True, **arguments
-        )
+        try:
+            loaded: tuple[PreTrainedModel, dict[str, Any]] = stock(
+                None, state_dict=tensors, output_loading_info=True, **arguments
+            )
+        except Exception as error:
+            if faults and not unexpected.is_the_callers(error):  # it may have another error for all of them
+                raise NotNativeError(f"unexpected {faults[0]}", unexpected=True) from error
+            raise
         return loaded
 
     with _without_warmup(), _named_in_records(name):
@@ -228,8 +232,8 @@ def build(
     _restore_names(model, name)
     if model.can_generate() and hasattr(model, "adjust_generation_fn"):
         _read_generation_settings(model, folder)
-    faults = [key for key, value in info.items() if value]
-    return model, f"{', '.join(faults).replace('_', ' ')} in the checkpoint" if faults else ""
+    different = [key for key, value in info.items() if value]
+    return model, f"{', '.join(different).replace('_', ' ')} in the checkpoint" if different else ""
 
 
 def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, weights: ModelWeights) -> None:
@@ -240,6 +244,8 @@ def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, w
         raise NotNativeError("quantised checkpoint", readable=False)
     if getattr(config, "transformers_weights", None) is not None or getattr(type(config), "extra_files", None):
         raise NotNativeError("the configuration names its weight files")
+    if cls.can_generate():
+        seam_check.require("generating models")
     if dtype is None and config.dtype is None and weights.sharded:
         raise NotNativeError("neither the call nor the configuration says the dtype")
 
