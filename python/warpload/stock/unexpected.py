@@ -19,11 +19,14 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def is_the_callers(error: BaseException) -> bool:
-    """Tell whether an error is of the files, the memory, a device or the system, or was foreseen."""
+    """Tell whether an error is of the files, the memory, a device or the system, or was foreseen.
+
+    A warning that the caller's filters make an exception is what he asks for.
+    """
     import torch
 
     of_device = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
-    return isinstance(error, (NotNativeError, WarploadError, MemoryError, OSError, *of_device))
+    return isinstance(error, (NotNativeError, WarploadError, MemoryError, OSError, Warning, *of_device))
 
 
 def told(error: BaseException) -> str:
