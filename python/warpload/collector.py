@@ -35,7 +35,7 @@ def suspended() -> Iterator[None]:
     finally:
         with _lock:
             if _users.is_last(user):
-                _resume()  # before it goes: a child of a fork in between does the same again
+                _resume()  # first: a child that is forked in between still finds this user, and does it once more
             _users.remove(user)
 
 
