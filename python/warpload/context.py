@@ -1,7 +1,7 @@
 """What one load carries with it: its report, its weights, its devices, what stock finds of it, where its files lie.
 
 One context a load, found on the thread that loads; a load inside another one (a model of a pipeline, a connected
-pipeline, the files of an adapter) has a context of its own that knows the outer one. One rule for threads that stock
+pipeline, the files of an adapter) has a context of its own. One rule for threads that stock
 starts, which have none: what they read belongs to the load among whose files it is.
 
     thread that loads     pipeline [ model [ ] model [ stock places it [ ] ] ]      current(): the innermost
@@ -57,7 +57,6 @@ class LoadContext:
         built: a model that stock finds built where it would build it, once.
         turn: stock's turn to construct a model, which it takes where it begins to.
         spares_warmup: whether memory that transformers would take for the tensors is not taken.
-        outer: the load that this is a part of, or None.
     """
 
     report: LoadReport
@@ -69,7 +68,6 @@ class LoadContext:
     built: Built | None = None
     turn: Turn | None = None
     spares_warmup: bool = False
-    outer: LoadContext | None = None
 
 
 # What loads on this thread: the innermost load.
@@ -127,7 +125,7 @@ def began(report: LoadReport, name: str = "", **settings: Any) -> Iterator[LoadC
     if outer is None:
         remember(report)
     try:
-        with entered(LoadContext(report, outer=outer, **settings)) as load:
+        with entered(LoadContext(report, **settings)) as load:
             yield load
     except BaseException as error:
         report.error = str(error) or type(error).__name__
@@ -147,5 +145,5 @@ def part(load: LoadContext, **settings: Any) -> Iterator[LoadContext]:
         settings: attributes of the context that differ from the load's.
     """
     given = {"joint": load.joint, "pipeline": load.pipeline, **settings}
-    with entered(LoadContext(load.report, outer=load, **given)) as inner:
+    with entered(LoadContext(load.report, **given)) as inner:
         yield inner
