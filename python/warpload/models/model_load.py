@@ -85,8 +85,8 @@ def _load_in(load: LoadContext, call: Call) -> Any:
     except NotNativeError as error:
         refusal = error.bare()
     if refusal is not None:
-        if call.kwargs.get("device_map") is not None:
-            gc.collect()  # the refused model may hold a device's memory in cycles
+        if refusal.unexpected or call.kwargs.get("device_map") is not None:
+            gc.collect()  # the refused model may hold memory in cycles, and so may a library's exceptions
         return mark(stock_load.load_by_stock(call, load, refusal, native.oddities))
     report = load.report
     report.components[call.label] = "native"

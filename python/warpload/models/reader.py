@@ -18,7 +18,7 @@ from .. import context, engine
 from ..context import LoadContext
 from ..errors import WarploadError
 from ..open_file import TorchFile
-from ..stock import torch_modes
+from ..stock import torch_modes, unexpected
 from ..whole_file import load_checkpoint
 
 if TYPE_CHECKING:
@@ -61,13 +61,18 @@ def _for_its_load(file: Any, device: Any, read: Callable[[], tuple[Any, int, lis
     load = context.serving(os.fspath(file)) if isinstance(file, str | os.PathLike) else None
     if load is None:
         return None
-    reason = load.unread or _why_not(file, device)
+    reason = load.unread
     if not reason:
         try:
-            what, nbytes, oddities = read()
+            reason = _why_not(file, device)
+            what, nbytes, oddities = (None, 0, []) if reason else read()
         except WarploadError as error:
             reason = error.reason or str(error)
-        else:
+        except Exception as error:
+            if unexpected.is_the_callers(error):
+                raise
+            reason = unexpected.told(error)
+        if not reason:
             _count(load, file, nbytes, oddities)
             return what
     load.reading.readers[os.path.basename(file)] = f"stock: {reason}"
@@ -79,7 +84,7 @@ def _why_not(file: Any, device: Any) -> str:
     if not str(file).endswith(".safetensors"):
         return "no safetensors"
     if (mode := torch_modes.interposed()) is not None:
-        return f"torch's operations are seen by {mode}"
+        return mode
     return "" if str(device) == "cpu" else f"device {device}"
 
 

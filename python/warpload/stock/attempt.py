@@ -35,7 +35,7 @@ class Attempt:
     """What one attempt has said and drawn so far.
 
     Attributes:
-        answering: whether the library's own code has all that it needs: what it raises is its answer.
+        answering: whether the library's own code is at work and has all that it needs: what it raises is its answer.
     """
 
     def __init__(self) -> None:

@@ -229,6 +229,7 @@ def build(
 
     with _without_warmup(), _named_in_records(name):
         model, info = construction.undisturbed(cls.__name__, load, device_map=arguments["device_map"])
+    attempt.answering = False
     _restore_names(model, name)
     if model.can_generate() and hasattr(model, "adjust_generation_fn"):
         _read_generation_settings(model, folder)
