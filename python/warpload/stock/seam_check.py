@@ -180,7 +180,7 @@ def replaced_in(module: str) -> list[Seam]:
 
 @functools.cache
 def replacement(seam: Seam) -> Callable[..., Any]:
-    """Return our function that is called in a seam's place, with stock's before the arguments of the call."""
+    """Return our function that is called instead of a seam's, with stock's before the arguments of the call."""
     module, function = seam.by.split(":")
     package = __package__.rpartition(".")[0]
     found: Callable[..., Any] = getattr(importlib.import_module(f"{package}.{module}"), function)

@@ -30,7 +30,7 @@ def is_the_callers(error: BaseException) -> bool:
 
 
 def told(error: BaseException) -> str:
-    """Return what is told of it."""
+    """Return what the log and the report say of an exception that nobody foresaw."""
     return f"unexpected {type(error).__name__}: {error}"
 
 
@@ -54,6 +54,6 @@ def refused(answering: Callable[[], bool] = lambda: False) -> Iterator[None]:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Tell whether our own code raised it."""
+    """Tell whether our own code raised an exception, rather than the library's."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and str(frames[-1].f_globals.get("__name__")).partition(".")[0] == _PACKAGE
