@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_AR
 SOURCES := $(shell find csrc python benchmarks/measuring CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test test-cpp test-consumer test-python test-oldest test-upstream sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
+.PHONY: demo test test-cpp test-consumer test-python test-families test-oldest test-upstream sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
 .PHONY: googletest pkg-config doxygen clean
 
 demo: $(VENV)/.installed
@@ -34,6 +34,10 @@ test: test-cpp test-consumer test-python
 
 test-python: $(VENV)/.tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Every family of pipelines, for a night: a usual run takes one of each model class and shape of an index (`.ci/run`).
+test-families: $(VENV)/.tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not gpu" tests/python/test_conformance.py
 
 # The same Python tests with the oldest versions that pyproject.toml admits, in an environment of their own: for whoever
 # raises or lowers one of its floors. That torch is a build with CUDA, some gigabytes.

@@ -100,7 +100,7 @@ def pytest(
     files = [str(GPU_TESTS / FIRST_TESTS)] if first else other_gpu_tests()
     passed = run_pytest(place, "gpu", files, parallel=not first, collect_only=rehearse)
     if rehearse and not first:
-        passed &= run_pytest(place, "not gpu", [str(GPU_TESTS / "test_device_load_file.py")], parallel=True)
+        passed &= run_pytest(place, "not gpu", [str(GPU_TESTS / "test_load_file.py")], parallel=True)
     raise typer.Exit(0 if passed else 1)
 
 

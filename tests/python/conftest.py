@@ -20,7 +20,7 @@ import transformers
 from hypothesis import settings
 
 from support.bad_files import good
-from support.devices import Device
+from support.devices import ARENA, CAST_SIDES, GPU, HOST, Device
 from support.pipelines import FAMILIES, Saved
 from support.tensors import mixed_tensors
 
@@ -57,9 +57,26 @@ def copied(saved: Saved, tmp_path: Path) -> Saved:
     return copy_of
 
 
-@pytest.fixture(params=["cpu-arena", pytest.param("cuda:0", marks=pytest.mark.gpu)])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``device`` on each; marked ``slots``, where slots are.
+
+    The one that also takes ``side`` runs there once for each way to choose who casts.
+    """
+    given = {name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")}
+    if "device" not in metafunc.fixturenames or "device" in given:
+        return
+    places = [] if metafunc.definition.get_closest_marker("slots") else [HOST]
+    if "side" not in metafunc.fixturenames or "side" in given:
+        metafunc.parametrize("device", [*places, ARENA, GPU], indirect=True)
+    else:
+        both = [(place, "auto") for place in places] + [(ARENA, side) for side in CAST_SIDES]
+        both += [pytest.param("cuda:0", side, marks=pytest.mark.gpu) for side in CAST_SIDES]
+        metafunc.parametrize(("device", "side"), both, indirect=["device"])
+
+
+@pytest.fixture
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    """Return a device whose memory the core fills through slots; for the CPU, loads go that way during the test."""
+    """Return the host, or a device whose memory the core fills through slots; the CPU is one during the test."""
     found = Device(request.param, monkeypatch)
     with found.options():
         yield found

@@ -1,10 +1,12 @@
 """Every family of pipelines loads as with stock: in every dtype, sharded, as a variant, its weights from the core.
 
-Families are in ``families``; docs/compatibility.md names those that cannot be built here.
+Families are in ``families``; docs/compatibility.md names those that cannot be built here. A usual run takes as many as
+have each model class and each shape of an index between them; the others are marked ``nightly``: `make test-families`.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,14 @@ import torch
 from diffusers import DiffusionPipeline
 
 import warpload
-from families.registry import families_by_name, unavailable
+from families.registry import families_by_name, kinds_of, one_of_each_kind, unavailable
 from support.compare import assert_same_pipeline
+from support.parts import Part, Pipeline
 from support.said import with_warnings
 from support.versions import is_pinned
 
 FAMILIES = families_by_name()
+CHOSEN = one_of_each_kind(FAMILIES)
 
 # Families of which stock itself must place some component, with the reason that the report gives.
 PLACED_BY_STOCK = {
@@ -30,6 +34,9 @@ PLACED_BY_STOCK = {
     "z-image-controlnet-inpaint": {"controlnet": "unexpected keys"},
 }
 
+ALWAYS = frozenset(CHOSEN) | PLACED_BY_STOCK.keys()
+# What pipelines make of the models that they are given.
+MADE = {"MultiControlNetModel", "UNetControlNetXSModel", "UNetMotionModel"}
 
 REQUIRED = """
 animate-diff audioldm2 aura-flow chroma cogvideox cogvideox-image-to-video consistency-model ddpm deepfloyd-if
@@ -45,7 +52,10 @@ wan-2.1-image-to-video wan-2.1-text-to-video wan-2.2-image-to-video wan-2.2-text
 """
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(
+    scope="module",
+    params=[name if name in ALWAYS else pytest.param(name, marks=pytest.mark.nightly) for name in FAMILIES],
+)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Return a family's name and the folder of its pipeline in float32, which the next family's replaces."""
     name = request.param
@@ -113,6 +123,31 @@ def test_every_family_equals_stock_as_a_variant(family: tuple[str, Path], tmp_pa
     has_variants = bool(list(tmp_path.glob("*/*.fp16*")))  # ONNX models have none
 
     assert_conforms(name, tmp_path, **({"variant": "fp16"} if has_variants else {}))
+
+
+def test_a_familys_table_names_the_classes_that_its_models_have(family: tuple[str, Path]) -> None:
+    """Otherwise a class could be one of those that no usual run loads."""
+    name, folder = family
+    index = json.loads((folder / "model_index.json").read_text())
+    components = {file.parent.name for file in folder.glob("*/*.safetensors")}
+    assert {index[component][1] for component in components & index.keys()} <= kinds_of(FAMILIES[name]) | MADE
+
+
+def test_a_usual_run_has_every_kind_of_part_and_no_family_more_than_it_needs() -> None:
+    kinds = {name: kinds_of(family) for name, family in FAMILIES.items()}
+    every = frozenset().union(*kinds.values())
+
+    assert every == frozenset().union(*(kinds[name] for name in CHOSEN))
+    for superfluous in CHOSEN:
+        assert every != frozenset().union(*(kinds[name] for name in CHOSEN if name != superfluous))
+
+
+def test_a_family_with_a_class_of_its_own_is_in_every_usual_run() -> None:
+    """Whatever the family is: also one that is added tomorrow."""
+    new = Pipeline("FluxPipeline", FAMILIES["flux"].parts, {"vae": Part("AClassThatNoOtherFamilyHas")})
+
+    assert "new" in one_of_each_kind({**FAMILIES, "new": new})
+    assert "new" not in one_of_each_kind({**FAMILIES, "new": FAMILIES["flux"]})
 
 
 def test_every_family_is_there_that_can_be() -> None:

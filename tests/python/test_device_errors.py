@@ -13,6 +13,8 @@ from support.devices import Device, refusing_segments
 from support.pipelines import Saved
 from warpload import devices
 
+pytestmark = pytest.mark.slots
+
 
 def assert_is_out_of_memory(error: BaseException) -> None:
     assert isinstance(error, warpload.OutOfMemoryError)

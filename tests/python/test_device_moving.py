@@ -16,6 +16,8 @@ from support.patterns import TARGETS
 from support.tensors import OTHERS, random_tensor
 from warpload import engine
 
+pytestmark = pytest.mark.slots
+
 
 class Mixed(Module):
     """Tensors of several dtypes and shapes, as parameters and buffers, in nested modules."""

@@ -11,6 +11,8 @@ from support.devices import Device, tensors_of
 from support.moving import Module, move, parameter
 from support.tensors import random_tensor
 
+pytestmark = pytest.mark.slots
+
 # -- memory that is shared --------------------------------------------------------------------------------------------
 
 

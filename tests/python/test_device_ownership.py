@@ -20,6 +20,8 @@ from support.pipelines import MODELS, Saved
 from warpload import engine
 from warpload.models import stock_load
 
+pytestmark = pytest.mark.slots
+
 
 def load(folder: Path, device: Device, **arguments: Any) -> Any:
     return warpload.DiffusionPipeline.from_pretrained(folder, device_map=device.kind, **arguments)

@@ -22,6 +22,8 @@ from support.pipelines import DTYPES, FAMILIES, Saved
 from support.processes import run_python
 from warpload import engine
 
+pytestmark = pytest.mark.slots
+
 Pair = tuple[DiffusionPipeline, DiffusionPipeline]
 
 

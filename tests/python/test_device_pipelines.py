@@ -1,4 +1,4 @@
-"""Pipelines and models loaded to a device are what stock loads there, and lie in segments."""
+"""What only loads to a device have: ways to name it, models apart, components that stay, transformers' warm-up."""
 
 from __future__ import annotations
 
@@ -12,88 +12,12 @@ import transformers
 
 import warpload
 from support import models
-from support.compare import assert_loaded_natively, assert_same_component, assert_same_pipeline
-from support.devices import Device, models_of, tensors_of
-from support.loading import assert_loads_as_stock, forbid_stock_readers
-from support.pipelines import DTYPES, FAMILIES, MODELS, Saved
+from support.compare import assert_loaded_natively, assert_same_component
+from support.devices import Device, models_of, parameters_of, tensors_of
+from support.pipelines import MODELS, Saved
 from warpload import devices
 
-
-def parameters_of(pipeline: Any) -> list[torch.Tensor]:
-    return [parameter for model in models_of(pipeline).values() for parameter in model.parameters()]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_equals_stock_in_every_dtype(family: str, dtype: str, device: Device, saved: Saved) -> None:
-    stock = diffusers.DiffusionPipeline.from_pretrained(saved(family), device_map=device.kind, **DTYPES[dtype])
-
-    ours = warpload.DiffusionPipeline.from_pretrained(saved(family), device_map=device.kind, **DTYPES[dtype])
-
-    assert_same_pipeline(ours, stock)
-    assert_loaded_natively(warpload.last_report(), MODELS[family])
-    assert warpload.last_report().placed_by_stock == {}
-    assert device.holds_all(parameters_of(ours))
-
-
-@pytest.mark.parametrize("dtype", ["no-dtype", "bfloat16"])
-def test_each_tensor_has_a_storage_of_exactly_its_size(dtype: str, device: Device, saved: Saved) -> None:
-    pipeline = warpload.DiffusionPipeline.from_pretrained(
-        saved("stable-diffusion-xl"), device_map=device.kind, **DTYPES[dtype]
-    )
-
-    for tensor in parameters_of(pipeline):
-        assert tensor.untyped_storage().nbytes() == tensor.nbytes
-        assert tensor.storage_offset() == 0
-
-
-@pytest.mark.parametrize("dtype", ["no-dtype", "float16"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_stock_reads_none_of_the_weights(
-    family: str, dtype: str, device: Device, saved: Saved, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stock = diffusers.DiffusionPipeline.from_pretrained(saved(family), device_map=device.kind, **DTYPES[dtype])
-    forbid_stock_readers(monkeypatch)
-
-    ours = warpload.DiffusionPipeline.from_pretrained(saved(family), device_map=device.kind, **DTYPES[dtype])
-
-    assert_same_pipeline(ours, stock)
-
-
-@pytest.mark.parametrize("dtype", ["no-dtype", "bfloat16"])
-@pytest.mark.parametrize("family", ["stable-diffusion-xl", "wan", "pixart"])
-def test_half_precision_files_equal_stock(
-    family: str, dtype: str, device: Device, saved: Saved, tmp_path: Path
-) -> None:
-    diffusers.DiffusionPipeline.from_pretrained(saved(family), dtype=torch.float16).save_pretrained(tmp_path)
-
-    report = assert_loads_as_stock(tmp_path, device_map=device.kind, **DTYPES[dtype])
-
-    assert_loaded_natively(report, MODELS[family])
-
-
-@pytest.mark.parametrize("dtype", ["no-dtype", "bfloat16"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_sharded_pipelines_equal_stock(family: str, dtype: str, device: Device, tmp_path: Path) -> None:
-    FAMILIES[family]().save_pretrained(tmp_path, max_shard_size="4KB")
-
-    report = assert_loads_as_stock(tmp_path, device_map=device.kind, **DTYPES[dtype])
-
-    assert_loaded_natively(report, MODELS[family])
-    assert device.allocations > 0
-
-
-@pytest.mark.parametrize("shard_size", ["4KB", "1GB"])
-@pytest.mark.parametrize("family", ["stable-diffusion", "wan"])
-def test_variants_equal_stock(family: str, shard_size: str, device: Device, tmp_path: Path) -> None:
-    pipeline = FAMILIES[family]()
-    for model in models_of(pipeline).values():
-        model.to(torch.float16)
-    pipeline.save_pretrained(tmp_path, variant="fp16", max_shard_size=shard_size)
-
-    report = assert_loads_as_stock(tmp_path, variant="fp16", device_map=device.kind)
-
-    assert_loaded_natively(report, MODELS[family])
+pytestmark = pytest.mark.slots
 
 
 @pytest.mark.parametrize("spelling", ["name", "object", "dictionary", "default"])

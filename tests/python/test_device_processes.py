@@ -20,6 +20,8 @@ from support.pipelines import Saved
 from support.processes import run_python
 from warpload import _core, engine
 
+pytestmark = pytest.mark.slots
+
 
 def test_loads_in_threads_at_once_are_right(device: Device, saved: Saved, mixed: Path) -> None:
     calls = [("stable-diffusion", torch.float16), ("wan", torch.bfloat16)] * 2

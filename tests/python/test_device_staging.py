@@ -17,6 +17,8 @@ from support.compare import bytes_of
 from support.devices import Device
 from warpload import devices
 
+pytestmark = pytest.mark.slots
+
 SLOTS = 4  # a copy stream each
 
 

@@ -56,15 +56,10 @@ def assert_same_bits(loaded: dict[str, torch.Tensor], expected: dict[str, torch.
 
 @pytest.mark.parametrize("dtype", TARGETS, ids=str)
 @pytest.mark.parametrize("disable_mmap", [False, True])
-def test_every_dtype_becomes_what_torch_makes_of_it(dtype: torch.dtype, disable_mmap: bool, every_dtype: Path) -> None:
-    assert_same_bits(
-        warpload.load_file(every_dtype, dtype=dtype, disable_mmap=disable_mmap), by_torch(every_dtype, dtype)
-    )
-
-
-@pytest.mark.parametrize("dtype", TARGETS, ids=str)
-def test_every_dtype_becomes_it_on_a_device_too(dtype: torch.dtype, device: Device, every_dtype: Path) -> None:
-    loaded = warpload.load_file(every_dtype, device.name, dtype)
+def test_every_dtype_becomes_what_torch_makes_of_it(
+    dtype: torch.dtype, disable_mmap: bool, device: Device, every_dtype: Path
+) -> None:
+    loaded = warpload.load_file(every_dtype, device.name, dtype=dtype, disable_mmap=disable_mmap)
 
     assert all(tensor.device == torch.device(device.name) for tensor in loaded.values())
     assert_same_bits({name: tensor.cpu() for name, tensor in loaded.items()}, by_torch(every_dtype, dtype))

@@ -89,7 +89,7 @@ def test_a_snapshot_with_an_index_of_nonsense_lacks_weights(shards: Any, tmp_pat
 
 
 @pytest.mark.parametrize("change", [odd.swap_two, odd.stale_copy_before, odd.entries_as_arrays])
-def test_a_device_gets_the_same_tensors(change: Change, index: Index, device: Device) -> None:
+def test_every_device_gets_the_same_tensors(change: Change, index: Index, device: Device) -> None:
     change(index)
 
     ours = warpload.load_file(index.file, device=device.name)

@@ -289,6 +289,7 @@ MODES_TO_MOVE_IN = [mode for mode in MODES if not mode.startswith(("fake", "func
 
 @pytest.mark.parametrize("dtype", [None, torch.float16], ids=str)
 @pytest.mark.parametrize("mode", MODES_TO_MOVE_IN)
+@pytest.mark.slots
 def test_a_model_that_is_moved(mode: str, dtype: torch.dtype | None, device: Device) -> None:
     def stock() -> Any:
         # As Module.to does, which copies nothing where it already is.

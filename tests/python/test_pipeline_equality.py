@@ -1,4 +1,4 @@
-"""A pipeline from the core is the pipeline from stock: classes, settings, bytes, ties."""
+"""A pipeline from the core is the pipeline from stock, on every device: classes, settings, bytes, ties."""
 
 from __future__ import annotations
 
@@ -12,46 +12,52 @@ import torch
 import warpload
 from support import checkpoints, models
 from support.compare import assert_loaded_natively, assert_same_model, assert_same_pipeline
+from support.devices import Device, parameters_of
 from support.loading import assert_loads_as_stock, forbid_stock_readers, load_both
 from support.pipelines import DTYPES, FAMILIES, MODELS, Saved, stable_diffusion
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_equals_stock_in_every_dtype(family: str, dtype: str, saved: Saved) -> None:
-    report = assert_loads_as_stock(saved(family), **DTYPES[dtype])
+def test_every_family_equals_stock_in_every_dtype(family: str, dtype: str, device: Device, saved: Saved) -> None:
+    ours, stock = load_both(saved(family), **device.map(), **DTYPES[dtype])
 
-    assert_loaded_natively(report, MODELS[family])
+    assert_same_pipeline(ours, stock)
+    assert_loaded_natively(warpload.last_report(), MODELS[family])
+    assert warpload.last_report().placed_by_stock == {}
+    assert device.holds_all(parameters_of(ours))
 
 
 @pytest.mark.parametrize("dtype", ["no-dtype", "float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["stable-diffusion-xl", "wan", "pixart"])
-def test_half_precision_files_equal_stock(family: str, dtype: str, saved: Saved, tmp_path: Path) -> None:
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(saved(family), dtype=torch.float16)
-    pipeline.save_pretrained(tmp_path)
+def test_half_precision_files_equal_stock(
+    family: str, dtype: str, device: Device, saved: Saved, tmp_path: Path
+) -> None:
+    diffusers.DiffusionPipeline.from_pretrained(saved(family), dtype=torch.float16).save_pretrained(tmp_path)
 
-    report = assert_loads_as_stock(tmp_path, **DTYPES[dtype])
+    report = assert_loads_as_stock(tmp_path, **device.map(), **DTYPES[dtype])
 
     assert_loaded_natively(report, MODELS[family])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", ["no-dtype", "float32", "float16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stock_reads_none_of_the_weights(
-    family: str, dtype: torch.dtype, saved: Saved, monkeypatch: pytest.MonkeyPatch
+    family: str, dtype: str, device: Device, saved: Saved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = saved(family)
-    stock = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=dtype)
+    arguments = {**device.map(), **DTYPES[dtype]}
+    stock = diffusers.DiffusionPipeline.from_pretrained(saved(family), **arguments)
     forbid_stock_readers(monkeypatch)
 
-    ours = warpload.DiffusionPipeline.from_pretrained(folder, dtype=dtype)
+    ours = warpload.DiffusionPipeline.from_pretrained(saved(family), **arguments)
 
     assert_same_pipeline(ours, stock)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_each_tensor_has_a_storage_of_exactly_its_size(dtype: torch.dtype, saved: Saved) -> None:
-    pipeline = warpload.DiffusionPipeline.from_pretrained(saved("stable-diffusion-xl"), dtype=dtype)
+@pytest.mark.parametrize("dtype", ["no-dtype", "float32", "bfloat16"])
+def test_each_tensor_has_a_storage_of_exactly_its_size(dtype: str, device: Device, saved: Saved) -> None:
+    folder = saved("stable-diffusion-xl")
+    pipeline = warpload.DiffusionPipeline.from_pretrained(folder, **device.map(), **DTYPES[dtype])
 
     for name in MODELS["stable-diffusion-xl"]:
         for key, tensor in getattr(pipeline, name).state_dict().items():

@@ -14,19 +14,21 @@ import torch
 import warpload
 from support import checkpoints, models
 from support.compare import assert_loaded_natively, assert_same_pipeline
+from support.devices import Device, models_of
 from support.loading import assert_loads_as_stock, load_both
 from support.pipelines import DTYPES, FAMILIES, MODELS, Saved
 
 
 @pytest.mark.parametrize("dtype", ["no-dtype", "float16", "bfloat16"])
-@pytest.mark.parametrize("family", ["stable-diffusion-xl", "wan"])
-def test_sharded_checkpoints_equal_stock(family: str, dtype: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sharded_pipelines_equal_stock(family: str, dtype: str, device: Device, tmp_path: Path) -> None:
     FAMILIES[family]().save_pretrained(tmp_path, max_shard_size="4KB")
-    assert len(list(tmp_path.glob("*/*.index.json"))) >= 2
+    assert list(tmp_path.glob("*/*.index.json"))
 
-    report = assert_loads_as_stock(tmp_path, **DTYPES[dtype])
+    report = assert_loads_as_stock(tmp_path, **device.map(), **DTYPES[dtype])
 
     assert_loaded_natively(report, MODELS[family])
+    assert (device.allocations > 0) == device.has_slots
 
 
 @pytest.mark.parametrize("dtype", ["no-dtype", "float32", "bfloat16"])
@@ -42,14 +44,19 @@ def test_a_variant_is_taken_where_there_is_one(dtype: str, copied: Saved) -> Non
     assert_loaded_natively(report, MODELS["stable-diffusion-xl"])
 
 
-def test_a_sharded_variant_equals_stock(saved: Saved, tmp_path: Path) -> None:
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(saved("stable-diffusion-xl"), dtype=torch.float16)
-    pipeline.save_pretrained(tmp_path, variant="fp16", max_shard_size="4KB")
-    assert list(tmp_path.glob("unet/*.index.fp16.json"))
+@pytest.mark.parametrize("shard_size", ["4KB", "1GB"])
+@pytest.mark.parametrize("dtype", ["no-dtype", "float16"])
+@pytest.mark.parametrize("family", ["stable-diffusion", "stable-diffusion-xl", "wan"])
+def test_variants_equal_stock(family: str, dtype: str, shard_size: str, device: Device, tmp_path: Path) -> None:
+    pipeline = FAMILIES[family]()
+    for model in models_of(pipeline).values():
+        model.to(torch.float16)
+    pipeline.save_pretrained(tmp_path, variant="fp16", max_shard_size=shard_size)
+    assert bool(list(tmp_path.glob("vae/*.index.fp16.json"))) == (shard_size == "4KB")
 
-    report = assert_loads_as_stock(tmp_path, variant="fp16", dtype=torch.float16)
+    report = assert_loads_as_stock(tmp_path, variant="fp16", **device.map(), **DTYPES[dtype])
 
-    assert set(report.components) == MODELS["stable-diffusion-xl"]
+    assert_loaded_natively(report, MODELS[family])
 
 
 @pytest.mark.parametrize("dtype", ["no-dtype", "float16"])

@@ -17,10 +17,11 @@ import pytest
 import torch
 
 import warpload
-from families.cascade import cascade_unet, prior
+from families.other_images import CASCADE, CASCADE_UNET
 from support import models
 from support.compare import assert_loaded_natively, assert_same_model, assert_same_pipeline
 from support.loading import assert_fails_as_stock
+from support.parts import built
 from support.tokenizers import clip_tokenizer
 
 
@@ -40,7 +41,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         in_channels=3, levels=2, bottleneck_blocks=1, embed_dim=8, latent_channels=4, num_vq_embeddings=8
     )
     decoder = {
-        "decoder": cascade_unet(seed=70),
+        "decoder": CASCADE_UNET(seed=70),
         "tokenizer": clip_tokenizer(),
         "text_encoder": models.clip_text_model_with_projection(seed=71),
         "scheduler": diffusers.DDPMWuerstchenScheduler(),
@@ -48,8 +49,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     }
     made = tmp_path_factory.mktemp("decoder"), tmp_path_factory.mktemp("combined")
     diffusers.StableCascadeDecoderPipeline(**decoder).save_pretrained(made[0])
-    parts = {f"prior_{name}": part for name, part in prior().components.items() if name != "prior"}
-    combined = diffusers.StableCascadeCombinedPipeline(**decoder, **parts, prior_prior=prior().prior)
+    prior = {f"prior_{name}": built(part, name) for name, part in CASCADE.items()}
+    combined = diffusers.StableCascadeCombinedPipeline(**decoder, **prior)
     combined.save_pretrained(made[1])
     return made
 

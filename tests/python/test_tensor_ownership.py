@@ -14,15 +14,16 @@ import torch
 
 import warpload
 from support.compare import assert_same_tensors, bytes_of
+from support.devices import Device
 from support.processes import mapped_files, resident_bytes
 
 
 @pytest.mark.parametrize("disable_mmap", [False, True])
 @pytest.mark.parametrize("dtype", [None, torch.float32])
 def test_each_tensor_has_a_storage_of_exactly_its_size(
-    disable_mmap: bool, dtype: torch.dtype | None, mixed: Path
+    disable_mmap: bool, dtype: torch.dtype | None, device: Device, mixed: Path
 ) -> None:
-    for name, tensor in warpload.load_file(mixed, dtype=dtype, disable_mmap=disable_mmap).items():
+    for name, tensor in warpload.load_file(mixed, device.name, dtype, disable_mmap=disable_mmap).items():
         assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
         assert tensor.storage_offset() == 0, name
         assert tensor.is_contiguous(), name
@@ -31,11 +32,11 @@ def test_each_tensor_has_a_storage_of_exactly_its_size(
 @pytest.mark.parametrize("disable_mmap", [False, True])
 @pytest.mark.parametrize("dtype", [None, torch.float32])
 def test_writing_to_one_tensor_changes_no_other_nor_the_file(
-    disable_mmap: bool, dtype: torch.dtype | None, mixed: Path
+    disable_mmap: bool, dtype: torch.dtype | None, device: Device, mixed: Path
 ) -> None:
     content = mixed.read_bytes()
-    loaded = warpload.load_file(mixed, dtype=dtype, disable_mmap=disable_mmap)
-    again = warpload.load_file(mixed, dtype=dtype, disable_mmap=disable_mmap)
+    loaded = warpload.load_file(mixed, device.name, dtype, disable_mmap=disable_mmap)
+    again = warpload.load_file(mixed, device.name, dtype, disable_mmap=disable_mmap)
     for changed in loaded:
         before = {name: bytes_of(tensor) for name, tensor in loaded.items() if name != changed}
         loaded[changed].zero_()
@@ -48,10 +49,12 @@ def test_writing_to_one_tensor_changes_no_other_nor_the_file(
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float32])
-def test_copies_and_files_of_a_small_tensor_are_small(dtype: torch.dtype | None, tmp_path: Path) -> None:
+def test_copies_and_files_of_a_small_tensor_are_small(
+    dtype: torch.dtype | None, device: Device, tmp_path: Path
+) -> None:
     file = tmp_path / "big-and-small.safetensors"
     safetensors.torch.save_file({"big": torch.zeros(1_000_000, dtype=torch.float16), "small": torch.arange(4.0)}, file)
-    small = warpload.load_file(file, dtype=dtype)["small"]
+    small = warpload.load_file(file, device.name, dtype=dtype)["small"]
 
     assert copy.deepcopy(small).untyped_storage().nbytes() == small.nbytes
     saved = io.BytesIO()
@@ -66,8 +69,8 @@ def test_copies_and_files_of_a_small_tensor_are_small(dtype: torch.dtype | None,
     assert (tmp_path / "small.safetensors").stat().st_size < 1_000
 
 
-def test_all_tensors_together_can_be_saved_and_loaded_again(mixed: Path, tmp_path: Path) -> None:
-    loaded = warpload.load_file(mixed)
+def test_all_tensors_together_can_be_saved_and_loaded_again(device: Device, mixed: Path, tmp_path: Path) -> None:
+    loaded = warpload.load_file(mixed, device.name)
 
     safetensors.torch.save_file(loaded, tmp_path / "again.safetensors")
 
@@ -78,9 +81,11 @@ def test_all_tensors_together_can_be_saved_and_loaded_again(mixed: Path, tmp_pat
 
 @pytest.mark.parametrize("dtype", [None, torch.float32])
 @pytest.mark.parametrize("disable_mmap", [False, True])
-def test_a_tensor_outlives_the_others_and_the_file(dtype: torch.dtype | None, disable_mmap: bool, mixed: Path) -> None:
+def test_a_tensor_outlives_the_others_and_the_file(
+    dtype: torch.dtype | None, disable_mmap: bool, device: Device, mixed: Path
+) -> None:
     expected = bytes_of(safetensors.torch.load_file(mixed)["z.weight"])
-    loaded = warpload.load_file(mixed, dtype=dtype, disable_mmap=disable_mmap)
+    loaded = warpload.load_file(mixed, device.name, dtype, disable_mmap=disable_mmap)
     kept = loaded.pop("z.weight")
     del loaded
     mixed.unlink()

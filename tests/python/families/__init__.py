@@ -1,5 +1,5 @@
-"""Tiny pipelines of every family that can be built offline, each with a builder of its own.
+"""Tiny pipelines of every family that can be built offline, as tables of what differs between them.
 
-A builder takes no arguments, downloads nothing, seeds its weights (``support.models.randomised``) and returns a saved
-pipeline's like: genuine classes, the smallest sizes that their signatures admit. ``registry.families()`` has them all.
+A row needs no download and gives a pipeline like a saved one: genuine classes, of the smallest sizes that their
+signatures admit, with random weights. ``registry.families_by_name()`` has them all.
 """

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from diffusers import (
-    DDPMScheduler,
-    IFImg2ImgPipeline,
-    IFImg2ImgSuperResolutionPipeline,
-    IFInpaintingPipeline,
-    IFInpaintingSuperResolutionPipeline,
-    IFPipeline,
-    IFSuperResolutionPipeline,
-)
-from diffusers.pipelines.deepfloyd_if import IFWatermarker
-
 from support import models, unet_models
+from support.parts import Part
 from support.tokenizers import t5_tokenizer
 
-from .registry import family
+from .registry import Parts, Table
+from .stable_diffusion import UNCHECKED
 
-
-def deepfloyd_parts(in_channels: int = 3, **options: Any) -> dict[str, Any]:
-    """Return the components that all of IF's pipelines share; `options` are the U-Net's."""
-    unet = models.unet(
-        in_channels=in_channels,
+COMMON: Parts = {
+    "tokenizer": t5_tokenizer,
+    "text_encoder": models.t5_encoder,
+    "unet": models.unet.but(
+        in_channels=3,
         out_channels=6,
         cross_attention_dim=32,  # its norm always has 32 groups
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
@@ -36,60 +25,31 @@ def deepfloyd_parts(in_channels: int = 3, **options: Any) -> dict[str, Any]:
         cross_attention_norm="group_norm",
         resnet_time_scale_shift="scale_shift",
         act_fn="gelu",
-        **options,
-    )
-    return {
-        "tokenizer": t5_tokenizer(),
-        "text_encoder": models.t5_encoder(),
-        "unet": unet,
-        "scheduler": DDPMScheduler(variance_type="learned_range", thresholding=True, beta_schedule="squaredcos_cap_v2"),
-        "safety_checker": None,  # transformers 5 loads no IFSafetyChecker
-        "feature_extractor": unet_models.clip_image_processor(),
-        "watermarker": IFWatermarker(),
-        "requires_safety_checker": False,
-    }
+    ),
+    "scheduler": Part(
+        "DDPMScheduler", variance_type="learned_range", thresholding=True, beta_schedule="squaredcos_cap_v2"
+    ),
+    "feature_extractor": unet_models.clip_image_processor,
+    "watermarker": Part("diffusers.pipelines.deepfloyd_if.IFWatermarker"),
+    **UNCHECKED,  # transformers 5 loads no IFSafetyChecker
+}
 
+# The second stage, whose U-Net also takes the small image and its noise level.
+SECOND: Parts = {
+    **COMMON,
+    "unet": COMMON["unet"].but(in_channels=6, class_embed_type="timestep"),
+    "image_noising_scheduler": Part("DDPMScheduler", beta_schedule="squaredcos_cap_v2"),
+}
 
-def super_resolution_parts() -> dict[str, Any]:
-    """Return the components of the second stage, whose U-Net also takes the small image and its noise level."""
-    return {
-        **deepfloyd_parts(in_channels=6, class_embed_type="timestep"),
-        "image_noising_scheduler": DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
-    }
+# Saved without the encoder, to take the first stage's embeddings.
+WITHOUT_ENCODER = dict.fromkeys(("tokenizer", "text_encoder", "feature_extractor", "watermarker"))
 
-
-@family("deepfloyd-if")
-def text_to_image() -> IFPipeline:
-    return IFPipeline(**deepfloyd_parts())
-
-
-@family("deepfloyd-if-img2img")
-def image_to_image() -> IFImg2ImgPipeline:
-    return IFImg2ImgPipeline(**deepfloyd_parts())
-
-
-@family("deepfloyd-if-inpainting")
-def inpainting() -> IFInpaintingPipeline:
-    return IFInpaintingPipeline(**deepfloyd_parts())
-
-
-@family("deepfloyd-if-super-resolution")
-def super_resolution() -> IFSuperResolutionPipeline:
-    return IFSuperResolutionPipeline(**super_resolution_parts())
-
-
-@family("deepfloyd-if-super-resolution-without-encoder")
-def super_resolution_without_encoder() -> IFSuperResolutionPipeline:
-    """Build a pipeline that is saved without the encoder, to take the first stage's embeddings."""
-    absent = {"tokenizer": None, "text_encoder": None, "feature_extractor": None, "watermarker": None}
-    return IFSuperResolutionPipeline(**{**super_resolution_parts(), **absent})
-
-
-@family("deepfloyd-if-img2img-super-resolution")
-def image_to_image_super_resolution() -> IFImg2ImgSuperResolutionPipeline:
-    return IFImg2ImgSuperResolutionPipeline(**super_resolution_parts())
-
-
-@family("deepfloyd-if-inpainting-super-resolution")
-def inpainting_super_resolution() -> IFInpaintingSuperResolutionPipeline:
-    return IFInpaintingSuperResolutionPipeline(**super_resolution_parts())
+FAMILIES: Table = {
+    "deepfloyd-if": ("IFPipeline", COMMON),
+    "deepfloyd-if-img2img": ("IFImg2ImgPipeline", COMMON),
+    "deepfloyd-if-inpainting": ("IFInpaintingPipeline", COMMON),
+    "deepfloyd-if-super-resolution": ("IFSuperResolutionPipeline", SECOND),
+    "deepfloyd-if-super-resolution-without-encoder": ("IFSuperResolutionPipeline", SECOND, WITHOUT_ENCODER),
+    "deepfloyd-if-img2img-super-resolution": ("IFImg2ImgSuperResolutionPipeline", SECOND),
+    "deepfloyd-if-inpainting-super-resolution": ("IFInpaintingSuperResolutionPipeline", SECOND),
+}

@@ -2,67 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from diffusers import (
-    FlowMatchEulerDiscreteScheduler,
-    LTXConditionPipeline,
-    LTXEulerAncestralRFScheduler,
-    LTXI2VLongMultiPromptPipeline,
-    LTXImageToVideoPipeline,
-    LTXLatentUpsamplePipeline,
-    LTXPipeline,
-)
-from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsamplerModel
-
-from support import models, video_models
+from support import models
+from support.parts import Part
 from support.tokenizers import t5_tokenizer
 
-from .registry import family
+from .registry import Parts, Table
 
+# The encoder's and the decoder's settings, which have one value for each block and the middle.
+SIDES = {
+    "block_out_channels": (4, 4),
+    "layers_per_block": (1, 1, 1),
+    "spatio_temporal_scaling": (True, False),
+}
+VAE = Part(
+    "AutoencoderKLLTXVideo",
+    **SIDES,
+    **{f"decoder_{name}": values for name, values in SIDES.items()},
+    latent_channels=4,
+    down_block_types=("LTXVideoDownBlock3D",) * 2,
+    decoder_inject_noise=(False, False, False),
+    downsample_type=("conv", "conv"),
+    upsample_residual=(False, False),
+    upsample_factor=(1, 1),
+    patch_size=1,
+)
+COMMON: Parts = {
+    "scheduler": Part(
+        "FlowMatchEulerDiscreteScheduler",
+        use_dynamic_shifting=True,
+        base_shift=0.95,
+        max_shift=2.05,
+        shift_terminal=0.1,
+    ),
+    "vae": VAE,
+    "text_encoder": models.t5_encoder,
+    "tokenizer": t5_tokenizer,
+    "transformer": Part(
+        "LTXVideoTransformer3DModel",
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=4,
+        cross_attention_dim=8,
+        num_layers=1,
+        caption_channels=8,
+    ),
+}
 
-def parts(**changes: Any) -> dict[str, Any]:
-    usual = {
-        "scheduler": FlowMatchEulerDiscreteScheduler(
-            use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, shift_terminal=0.1
-        ),
-        "vae": video_models.ltx_vae(),
-        "text_encoder": models.t5_encoder(),
-        "tokenizer": t5_tokenizer(),
-        "transformer": video_models.ltx_transformer(),
-    }
-    return {**usual, **changes}
+# In LTX Video 0.9.5 and later the decoder takes a time step and noise.
+CONDITIONED = VAE.but(
+    timestep_conditioning=True,
+    decoder_inject_noise=(True, False, False),
+    upsample_residual=(True, True),
+    upsample_factor=(2, 2),
+    decoder_block_out_channels=(4, 8),
+)
+UPSAMPLE: Parts = {
+    "vae": VAE,
+    "latent_upsampler": Part(
+        "diffusers.pipelines.ltx.modeling_latent_upsampler.LTXLatentUpsamplerModel",
+        in_channels=4,
+        mid_channels=32,
+        num_blocks_per_stage=1,
+    ),
+}
 
-
-@family("ltx")
-def ltx() -> LTXPipeline:
-    return LTXPipeline(**parts())
-
-
-@family("ltx-image-to-video")
-def ltx_image_to_video() -> LTXImageToVideoPipeline:
-    return LTXImageToVideoPipeline(**parts())
-
-
-@family("ltx-condition")
-def ltx_condition() -> LTXConditionPipeline:
-    """Return the pipeline of LTX Video 0.9.5 and later, whose decoder takes a time step and noise."""
-    vae = video_models.ltx_vae(
-        timestep_conditioning=True,
-        decoder_inject_noise=(True, False, False),
-        upsample_residual=(True, True),
-        upsample_factor=(2, 2),
-        decoder_block_out_channels=(4, 8),
-    )
-    return LTXConditionPipeline(**parts(vae=vae))
-
-
-@family("ltx-image-to-long-video")
-def ltx_image_to_long_video() -> LTXI2VLongMultiPromptPipeline:
-    return LTXI2VLongMultiPromptPipeline(**parts(scheduler=LTXEulerAncestralRFScheduler()))
-
-
-@family("ltx-latent-upsample")
-def ltx_latent_upsample() -> LTXLatentUpsamplePipeline:
-    upsampler = LTXLatentUpsamplerModel(in_channels=4, mid_channels=32, num_blocks_per_stage=1)
-    return LTXLatentUpsamplePipeline(vae=video_models.ltx_vae(), latent_upsampler=models.randomised(upsampler, seed=40))
+FAMILIES: Table = {
+    "ltx": ("LTXPipeline", COMMON),
+    "ltx-image-to-video": ("LTXImageToVideoPipeline", COMMON),
+    "ltx-condition": ("LTXConditionPipeline", COMMON, {"vae": CONDITIONED}),
+    "ltx-image-to-long-video": (
+        "LTXI2VLongMultiPromptPipeline",
+        COMMON,
+        {"scheduler": Part("LTXEulerAncestralRFScheduler")},
+    ),
+    "ltx-latent-upsample": ("LTXLatentUpsamplePipeline", UPSAMPLE),
+}

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from diffusers import (
-    DDIMScheduler,
-    DDPMScheduler,
-    OnnxRuntimeModel,
-    OnnxStableDiffusionImg2ImgPipeline,
-    OnnxStableDiffusionInpaintPipeline,
-    OnnxStableDiffusionPipeline,
-    OnnxStableDiffusionUpscalePipeline,
-)
+from diffusers import OnnxRuntimeModel
 
+from support.parts import Part
 from support.tokenizers import clip_tokenizer
 
-from .registry import family
+from .registry import Parts, Table
+from .stable_diffusion import DDIM, UNCHECKED
 
 
 def onnx_model(seed: int) -> OnnxRuntimeModel:
@@ -44,43 +38,15 @@ def onnx_model(seed: int) -> OnnxRuntimeModel:
     return model
 
 
-def onnx_parts() -> dict[str, Any]:
-    """Return the components that all these pipelines but the upscaler share."""
-    return {
-        "vae_encoder": onnx_model(1),
-        "vae_decoder": onnx_model(2),
-        "text_encoder": onnx_model(3),
-        "tokenizer": clip_tokenizer(),
-        "unet": onnx_model(4),
-        "scheduler": DDIMScheduler(steps_offset=1, clip_sample=False),
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    }
+ENCODER, DECODER, TEXT_ENCODER, UNET = (functools.partial(onnx_model, seed) for seed in range(1, 5))
 
+TEXT: Parts = {"text_encoder": TEXT_ENCODER, "tokenizer": clip_tokenizer, "unet": UNET, **DDIM}
+COMMON: Parts = {"vae_encoder": ENCODER, "vae_decoder": DECODER, **TEXT, "feature_extractor": None, **UNCHECKED}
+UPSCALE: Parts = {"vae": ENCODER, "low_res_scheduler": Part("DDPMScheduler")}
 
-@family("onnx-stable-diffusion")
-def text_to_image() -> OnnxStableDiffusionPipeline:
-    return OnnxStableDiffusionPipeline(**onnx_parts())
-
-
-@family("onnx-stable-diffusion-img2img")
-def image_to_image() -> OnnxStableDiffusionImg2ImgPipeline:
-    return OnnxStableDiffusionImg2ImgPipeline(**onnx_parts())
-
-
-@family("onnx-stable-diffusion-inpaint")
-def inpaint() -> OnnxStableDiffusionInpaintPipeline:
-    return OnnxStableDiffusionInpaintPipeline(**onnx_parts())
-
-
-@family("onnx-stable-diffusion-upscale")
-def upscale() -> OnnxStableDiffusionUpscalePipeline:
-    return OnnxStableDiffusionUpscalePipeline(
-        vae=onnx_model(1),
-        text_encoder=onnx_model(3),
-        tokenizer=clip_tokenizer(),
-        unet=onnx_model(4),
-        low_res_scheduler=DDPMScheduler(),
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-    )
+FAMILIES: Table = {
+    "onnx-stable-diffusion": ("OnnxStableDiffusionPipeline", COMMON),
+    "onnx-stable-diffusion-img2img": ("OnnxStableDiffusionImg2ImgPipeline", COMMON),
+    "onnx-stable-diffusion-inpaint": ("OnnxStableDiffusionInpaintPipeline", COMMON),
+    "onnx-stable-diffusion-upscale": ("OnnxStableDiffusionUpscalePipeline", TEXT, UPSCALE),
+}

@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
-from diffusers import (
-    BlockRefinementScheduler,
-    LLaDA2Pipeline,
-    RFD4ProteinaAutoencoder,
-    RFD4ProteinaPipeline,
-    RFD4ProteinaScheduler,
-    RFD4ProteinaTransformer,
-)
-
 from support import language_models
-from support.models import randomised
+from support.parts import Part
 
-from .registry import family
+from .registry import Parts, Table
 
 RESIDUE_TYPES = 5
 TOKEN_TYPES = 2
+SIZES = {
+    "nlayers": 1,
+    "token_dim": 8,
+    "nheads": 2,
+    "dim_cond": 8,
+    "pair_repr_dim": 8,
+    "latent_dim": 4,
+    "token_type_emb_dim": 4,
+    "num_token_types": TOKEN_TYPES,
+}
+SCHEDULER = Part("RFD4ProteinaScheduler", tsr_k=1.0, tsr_sigma=1.0)
 
+# The model is one of transformers' own, for the published one's is code of its repository. There is no tokenizer: stock
+# hands a saved one's entry of the index to the pipeline unread, and fails.
+LLADA2: Parts = {"model": language_models.qwen3_causal, "scheduler": Part("BlockRefinementScheduler")}
 
-@family("llada2")
-def llada2() -> LLaDA2Pipeline:
-    """Return the pipeline with a model of transformers' own, for the published one's is code of its repository.
-
-    It has no tokenizer: stock hands a saved one's entry of the index to the pipeline unread, and fails.
-    """
-    return LLaDA2Pipeline(model=language_models.qwen3_causal(), scheduler=BlockRefinementScheduler())
-
-
-@family("rfd4-proteina")
-def rfd4_proteina() -> RFD4ProteinaPipeline:
-    sizes = {"nlayers": 1, "token_dim": 8, "nheads": 2, "dim_cond": 8, "pair_repr_dim": 8, "latent_dim": 4}
-    vae = RFD4ProteinaAutoencoder(
-        **sizes,
-        atom37_mask=[[atom <= residue for atom in range(37)] for residue in range(RESIDUE_TYPES)],
-        allowed_residue_types=[[True] * RESIDUE_TYPES] * TOKEN_TYPES,
-        n_residue_types=RESIDUE_TYPES,
-        num_token_types=TOKEN_TYPES,
-        token_type_emb_dim=4,
-    )
-    transformer = RFD4ProteinaTransformer(
-        **sizes,
-        token_type_emb_dim=4,
+PROTEINA: Parts = {
+    "transformer": Part(
+        "RFD4ProteinaTransformer",
+        **SIZES,
         cath_emb_dim=4,
         t_emb_dim=4,
         seq_sep_dim=4,
         xt_pair_dist_dim=4,
         tri_mult_c=4,
         num_sequence_classes=RESIDUE_TYPES,
-        num_token_types=TOKEN_TYPES,
-    )
-    return RFD4ProteinaPipeline(
-        transformer=randomised(transformer, seed=40),
-        vae=randomised(vae, seed=41),
-        bb_ca_scheduler=RFD4ProteinaScheduler("log", "1/t", tsr_k=1.0, tsr_sigma=1.0),
-        local_latents_scheduler=RFD4ProteinaScheduler("power", "tan", tsr_k=1.0, tsr_sigma=1.0),
-    )
+    ),
+    "vae": Part(
+        "RFD4ProteinaAutoencoder",
+        **SIZES,
+        atom37_mask=[[atom <= residue for atom in range(37)] for residue in range(RESIDUE_TYPES)],
+        allowed_residue_types=[[True] * RESIDUE_TYPES] * TOKEN_TYPES,
+        n_residue_types=RESIDUE_TYPES,
+    ),
+    "bb_ca_scheduler": SCHEDULER.but(schedule_mode="log", noise_mode="1/t"),
+    "local_latents_scheduler": SCHEDULER.but(schedule_mode="power", noise_mode="tan"),
+}
+
+FAMILIES: Table = {
+    "llada2": ("LLaDA2Pipeline", LLADA2),
+    "rfd4-proteina": ("RFD4ProteinaPipeline", PROTEINA),
+}

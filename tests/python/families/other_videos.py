@@ -1,46 +1,27 @@
-"""Video pipelines with models of their own: Allegro, EasyAnimate, Latte, Mochi and Sana Video."""
+"""Video pipelines with models of their own: Allegro, EasyAnimate, Latte, Mochi, Motif Video and Sana Video."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from diffusers import (
-    AllegroPipeline,
-    AllegroTransformer3DModel,
-    AutoencoderKLAllegro,
-    AutoencoderKLMagvit,
-    AutoencoderKLMochi,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EasyAnimateControlPipeline,
-    EasyAnimateInpaintPipeline,
-    EasyAnimatePipeline,
-    EasyAnimateTransformer3DModel,
-    EulerAncestralDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    LattePipeline,
-    LatteTransformer3DModel,
-    MochiPipeline,
-    MochiTransformer3DModel,
-    SanaImageToVideoPipeline,
-    SanaVideoPipeline,
-    SanaVideoTransformer3DModel,
-)
-
-from support import language_models, models, video_models
-from support.models import randomised
+from support import language_models, models, unet_models, video_models, vision_language_models
+from support.parts import Part
 from support.tokenizers import t5_tokenizer
 
-from .registry import family
+from .registry import Parts, Table
 
+FLOW = Part("FlowMatchEulerDiscreteScheduler")
+T5: Parts = {"text_encoder": models.t5_encoder, "tokenizer": t5_tokenizer}
 
-def t5_parts() -> dict[str, Any]:
-    return {"text_encoder": models.t5_encoder(), "tokenizer": t5_tokenizer()}
-
-
-@family("allegro")
-def allegro() -> AllegroPipeline:
-    transformer = AllegroTransformer3DModel(
+ALLEGRO: Parts = {
+    **T5,
+    "vae": Part(
+        "AutoencoderKLAllegro",
+        block_out_channels=(4, 4, 4, 4),
+        layers_per_block=1,
+        norm_num_groups=2,
+        sample_size=32,
+    ),
+    "transformer": Part(
+        "AllegroTransformer3DModel",
         num_attention_heads=2,
         attention_head_dim=12,
         num_layers=1,
@@ -49,19 +30,15 @@ def allegro() -> AllegroPipeline:
         sample_width=8,
         sample_frames=8,
         caption_channels=8,
-    )
-    vae = AutoencoderKLAllegro(block_out_channels=(4, 4, 4, 4), layers_per_block=1, norm_num_groups=2, sample_size=32)
-    return AllegroPipeline(
-        **t5_parts(),
-        vae=randomised(vae, seed=40),
-        transformer=randomised(transformer, seed=41),
-        scheduler=EulerAncestralDiscreteScheduler(),
-    )
+    ),
+    "scheduler": Part("EulerAncestralDiscreteScheduler"),
+}
 
-
-@family("latte")
-def latte() -> LattePipeline:
-    transformer = LatteTransformer3DModel(
+LATTE: Parts = {
+    **T5,
+    "vae": models.vae,
+    "transformer": Part(
+        "LatteTransformer3DModel",
         num_attention_heads=2,
         attention_head_dim=4,
         in_channels=4,
@@ -76,15 +53,21 @@ def latte() -> LattePipeline:
         norm_elementwise_affine=False,
         caption_channels=8,
         video_length=2,
-    )
-    return LattePipeline(
-        **t5_parts(), vae=models.vae(), transformer=randomised(transformer, seed=40), scheduler=DDIMScheduler()
-    )
+    ),
+    "scheduler": Part("DDIMScheduler"),
+}
 
-
-@family("mochi")
-def mochi() -> MochiPipeline:
-    transformer = MochiTransformer3DModel(
+# The autoencoder's group norms have 32 groups, whatever the settings.
+MOCHI: Parts = {
+    **T5,
+    "vae": Part(
+        "AutoencoderKLMochi",
+        encoder_block_out_channels=(32, 32, 32, 32),
+        decoder_block_out_channels=(32, 32, 32, 32),
+        layers_per_block=(1, 1, 1, 1, 1),
+    ),
+    "transformer": Part(
+        "MochiTransformer3DModel",
         num_attention_heads=2,
         attention_head_dim=8,
         num_layers=2,
@@ -92,77 +75,80 @@ def mochi() -> MochiPipeline:
         text_embed_dim=8,
         time_embed_dim=4,
         max_sequence_length=8,
-    )
-    # Its group norms have 32 groups, whatever the settings.
-    vae = AutoencoderKLMochi(
-        encoder_block_out_channels=(32, 32, 32, 32),
-        decoder_block_out_channels=(32, 32, 32, 32),
-        layers_per_block=(1, 1, 1, 1, 1),
-    )
-    return MochiPipeline(
-        **t5_parts(),
-        vae=randomised(vae, seed=40),
-        transformer=randomised(transformer, seed=41),
-        scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
-    )
+    ),
+    "scheduler": FLOW.but(invert_sigmas=True),
+}
 
-
-def easy_animate_parts(in_channels: int = 4) -> dict[str, Any]:
-    vae = AutoencoderKLMagvit(
+EASY_TRANSFORMER = Part(
+    "EasyAnimateTransformer3DModel",
+    num_attention_heads=2,
+    attention_head_dim=16,
+    in_channels=4,
+    out_channels=4,
+    patch_size=2,
+    sample_width=16,
+    sample_height=16,
+    num_layers=1,
+    mmdit_layers=1,
+    time_embed_dim=2,
+    text_embed_dim=8,
+    add_norm_text_encoder=True,
+)
+EASY_ANIMATE: Parts = {
+    "vae": Part(
+        "AutoencoderKLMagvit",
         block_out_channels=(4, 4, 4, 4),
         down_block_types=("SpatialDownBlock3D", *("SpatialTemporalDownBlock3D",) * 3),
         up_block_types=("SpatialUpBlock3D", *("SpatialTemporalUpBlock3D",) * 3),
         latent_channels=4,
         layers_per_block=1,
         norm_num_groups=2,
-    )
-    transformer = EasyAnimateTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=in_channels,
+    ),
+    "text_encoder": language_models.bert,
+    "tokenizer": language_models.bert_tokenizer,
+    "transformer": EASY_TRANSFORMER,
+    "scheduler": FLOW,
+}
+# EasyAnimate 5.1 has a vision-language model for BERT.
+QWEN2_VL: Parts = {"text_encoder": vision_language_models.qwen2_vl, "tokenizer": language_models.qwen_tokenizer}
+
+# A guider is among its components.
+MOTIF: Parts = {
+    "scheduler": FLOW.but(shift=15.0),
+    "vae": video_models.wan_vae,
+    "text_encoder": Part(
+        "T5Gemma2Encoder",
+        text_config={**language_models.GEMMA_HALF, "dropout_rate": 0.0},
+        vision_config=unet_models.SIGLIP_VISION,
+        mm_tokens_per_image=4,
+    ),
+    "tokenizer": language_models.gemma_tokenizer,
+    "transformer": Part(
+        "MotifVideoTransformer3DModel",
+        in_channels=9,
         out_channels=4,
-        patch_size=2,
-        sample_width=16,
-        sample_height=16,
+        num_attention_heads=2,
+        attention_head_dim=8,
         num_layers=1,
-        mmdit_layers=1,
-        time_embed_dim=2,
+        num_single_layers=1,
+        mlp_ratio=1.0,
+        patch_size=1,
         text_embed_dim=8,
-        add_norm_text_encoder=True,
-    )
-    return {
-        "vae": randomised(vae, seed=40),
-        "text_encoder": language_models.bert(),
-        "tokenizer": language_models.bert_tokenizer(),
-        "transformer": randomised(transformer, seed=41),
-        "scheduler": FlowMatchEulerDiscreteScheduler(),
-    }
+        rope_axes_dim=(2, 2, 4),
+    ),
+    "guider": Part("AdaptiveProjectedGuidance", guidance_scale=8.0),
+}
+MOTIF_IMAGE: Parts = {
+    "transformer": MOTIF["transformer"].but(image_embed_dim=8),
+    "feature_extractor": unet_models.siglip_image_processor,
+}
 
-
-@family("easy-animate")
-def easy_animate() -> EasyAnimatePipeline:
-    return EasyAnimatePipeline(**easy_animate_parts())
-
-
-@family("easy-animate-qwen2-vl")
-def easy_animate_qwen2_vl() -> EasyAnimatePipeline:
-    """Return the pipeline of EasyAnimate 5.1, which has a vision-language model for BERT."""
-    encoder = {"text_encoder": video_models.qwen2_vl(), "tokenizer": language_models.qwen_tokenizer()}
-    return EasyAnimatePipeline(**{**easy_animate_parts(), **encoder})
-
-
-@family("easy-animate-inpaint")
-def easy_animate_inpaint() -> EasyAnimateInpaintPipeline:
-    return EasyAnimateInpaintPipeline(**easy_animate_parts(in_channels=9))
-
-
-@family("easy-animate-control")
-def easy_animate_control() -> EasyAnimateControlPipeline:
-    return EasyAnimateControlPipeline(**easy_animate_parts(in_channels=8))
-
-
-def sana_video_parts() -> dict[str, Any]:
-    transformer = SanaVideoTransformer3DModel(
+SANA: Parts = {
+    "tokenizer": language_models.gemma_tokenizer,
+    "text_encoder": language_models.gemma2,
+    "vae": models.wan_vae,
+    "transformer": Part(
+        "SanaVideoTransformer3DModel",
         in_channels=4,
         out_channels=4,
         num_attention_heads=2,
@@ -175,21 +161,30 @@ def sana_video_parts() -> dict[str, Any]:
         mlp_ratio=1.0,
         sample_size=8,
         rope_max_seq_len=16,
-    )
-    return {
-        "tokenizer": language_models.gemma_tokenizer(),
-        "text_encoder": language_models.gemma2(),
-        "vae": models.wan_vae(),
-        "transformer": randomised(transformer, seed=40),
-    }
+    ),
+    "scheduler": Part(
+        "DPMSolverMultistepScheduler", use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0
+    ),
+}
 
-
-@family("sana-video")
-def sana_video() -> SanaVideoPipeline:
-    scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=8.0)
-    return SanaVideoPipeline(**sana_video_parts(), scheduler=scheduler)
-
-
-@family("sana-image-to-video")
-def sana_image_to_video() -> SanaImageToVideoPipeline:
-    return SanaImageToVideoPipeline(**sana_video_parts(), scheduler=FlowMatchEulerDiscreteScheduler())
+FAMILIES: Table = {
+    "allegro": ("AllegroPipeline", ALLEGRO),
+    "latte": ("LattePipeline", LATTE),
+    "mochi": ("MochiPipeline", MOCHI),
+    "easy-animate": ("EasyAnimatePipeline", EASY_ANIMATE),
+    "easy-animate-qwen2-vl": ("EasyAnimatePipeline", EASY_ANIMATE, QWEN2_VL),
+    "easy-animate-inpaint": (
+        "EasyAnimateInpaintPipeline",
+        EASY_ANIMATE,
+        {"transformer": EASY_TRANSFORMER.but(in_channels=9)},
+    ),
+    "easy-animate-control": (
+        "EasyAnimateControlPipeline",
+        EASY_ANIMATE,
+        {"transformer": EASY_TRANSFORMER.but(in_channels=8)},
+    ),
+    "motif-video": ("MotifVideoPipeline", MOTIF),
+    "motif-video-image-to-video": ("MotifVideoImage2VideoPipeline", MOTIF, MOTIF_IMAGE),
+    "sana-video": ("SanaVideoPipeline", SANA),
+    "sana-image-to-video": ("SanaImageToVideoPipeline", SANA, {"scheduler": FLOW}),
+}

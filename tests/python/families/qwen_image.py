@@ -2,83 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any
+from support import language_models, vision_language_models
+from support.parts import Part
 
-from diffusers import FlowMatchEulerDiscreteScheduler
+from .registry import Parts, Table
 
-from support import autoencoders, language_models, transformer_models, vision_language_models
-
-from .shared_parts import register
-
-
-def parts() -> dict[str, Any]:
-    return {
-        "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift_terminal=0.02),
-        "vae": autoencoders.qwen_image_vae(),
-        "text_encoder": vision_language_models.qwen2_5_vl(),
-        "tokenizer": language_models.qwen_tokenizer(),
-        "transformer": transformer_models.qwen_image_transformer(),
-    }
-
-
-def parts_with_controlnet() -> dict[str, Any]:
-    return {**parts(), "controlnet": transformer_models.qwen_image_controlnet()}
-
-
-def parts_with_masked_controlnet() -> dict[str, Any]:
-    return {**parts(), "controlnet": transformer_models.qwen_image_controlnet(extra_channels=4)}
-
-
-def parts_with_processor() -> dict[str, Any]:
-    return {**parts(), "processor": vision_language_models.qwen2_vl_processor()}
-
-
-def edit_plus_parts() -> dict[str, Any]:
-    return {**parts_with_processor(), "transformer": transformer_models.qwen_image_transformer(zero_cond_t=True)}
-
-
-def layered_parts() -> dict[str, Any]:
-    """Return the parts of the pipeline that takes an image apart: its autoencoder has a channel for transparency."""
-    transformer = transformer_models.qwen_image_transformer(use_additional_t_cond=True, use_layer3d_rope=True)
-    return {
-        **parts_with_processor(),
-        "vae": autoencoders.qwen_image_vae(input_channels=4),
-        "transformer": transformer,
-    }
-
-
-register(
-    parts,
-    {
-        "qwen-image": "QwenImagePipeline",
-        "qwen-image-img2img": "QwenImageImg2ImgPipeline",
-        "qwen-image-inpaint": "QwenImageInpaintPipeline",
-    },
+STATISTICS = {"latents_mean": [0.1, 0.2, 0.3, 0.4], "latents_std": [1.5, 1.25, 1.75, 1.125]}
+VAE = Part("AutoencoderKLQwenImage", base_dim=4, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, **STATISTICS)
+TRANSFORMER = Part(
+    "QwenImageTransformer2DModel",
+    patch_size=2,
+    in_channels=16,
+    out_channels=4,
+    num_layers=1,
+    attention_head_dim=8,
+    num_attention_heads=2,
+    joint_attention_dim=16,
+    axes_dims_rope=(2, 2, 4),
 )
-register(parts_with_controlnet, {"qwen-image-controlnet": "QwenImageControlNetPipeline"})
-register(parts_with_masked_controlnet, {"qwen-image-controlnet-inpaint": "QwenImageControlNetInpaintPipeline"})
-register(
-    parts_with_processor,
-    {"qwen-image-edit": "QwenImageEditPipeline", "qwen-image-edit-inpaint": "QwenImageEditInpaintPipeline"},
-)
-register(edit_plus_parts, {"qwen-image-edit-plus": "QwenImageEditPlusPipeline"})
-register(layered_parts, {"qwen-image-layered": "QwenImageLayeredPipeline"})
+CONTROLNET = TRANSFORMER.of("QwenImageControlNetModel", extra_condition_channels=0)
 
+COMMON: Parts = {
+    "scheduler": Part("FlowMatchEulerDiscreteScheduler", use_dynamic_shifting=True, shift_terminal=0.02),
+    "vae": VAE,
+    "text_encoder": vision_language_models.qwen2_5_vl,
+    "tokenizer": language_models.qwen_tokenizer,
+    "transformer": TRANSFORMER,
+}
+PROCESSOR = {"processor": vision_language_models.qwen2_vl_processor}
 
-def parts_of_2_1() -> dict[str, Any]:
-    return {
-        "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        "vae": autoencoders.qwen_image_2_1_vae(),
-        "text_encoder": vision_language_models.qwen3_vl(),
-        "processor": vision_language_models.qwen3_vl_processor(),
-        "transformer": transformer_models.qwen_image_2_1_transformer(),
-    }
+# The pipeline that takes an image apart: its autoencoder has a channel for transparency.
+LAYERED: Parts = {
+    **PROCESSOR,
+    "vae": VAE.but(input_channels=4),
+    "transformer": TRANSFORMER.but(use_additional_t_cond=True, use_layer3d_rope=True),
+}
 
+VERSION_2_1: Parts = {
+    "scheduler": Part("FlowMatchEulerDiscreteScheduler", use_dynamic_shifting=True),
+    "vae": Part(
+        "AutoencoderKLQwenImage21",
+        base_dim=4,
+        decoder_base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True],
+        **STATISTICS,
+    ),
+    "text_encoder": vision_language_models.qwen3_vl,
+    "processor": vision_language_models.qwen3_vl_processor,
+    "transformer": Part(
+        "QwenImage21Transformer2DModel",
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        context_in_dim=8,
+        axes_dims_rope=(2, 2, 4),
+    ),
+}
+# A distilled pipeline has its noise levels in `model_index.json`.
+FEW_STEPS = {"sample_sigmas": [1.0, 0.75, 0.5, 0.25]}
 
-def few_step_parts_of_2_1() -> dict[str, Any]:
-    """Return the parts of a distilled pipeline: it has its noise levels in `model_index.json`."""
-    return {**parts_of_2_1(), "sample_sigmas": [1.0, 0.75, 0.5, 0.25]}
-
-
-register(parts_of_2_1, {"qwen-image-2.1": "QwenImage21Pipeline"}, needs="torchvision")
-register(few_step_parts_of_2_1, {"qwen-image-2.1-few-steps": "QwenImage21Pipeline"}, needs="torchvision")
+FAMILIES: Table = {
+    "qwen-image": ("QwenImagePipeline", COMMON),
+    "qwen-image-img2img": ("QwenImageImg2ImgPipeline", COMMON),
+    "qwen-image-inpaint": ("QwenImageInpaintPipeline", COMMON),
+    "qwen-image-controlnet": ("QwenImageControlNetPipeline", COMMON, {"controlnet": CONTROLNET}),
+    "qwen-image-controlnet-inpaint": (
+        "QwenImageControlNetInpaintPipeline",
+        COMMON,
+        {"controlnet": CONTROLNET.but(extra_condition_channels=4)},
+    ),
+    "qwen-image-edit": ("QwenImageEditPipeline", COMMON, PROCESSOR),
+    "qwen-image-edit-inpaint": ("QwenImageEditInpaintPipeline", COMMON, PROCESSOR),
+    "qwen-image-edit-plus": (
+        "QwenImageEditPlusPipeline",
+        COMMON,
+        PROCESSOR,
+        {"transformer": TRANSFORMER.but(zero_cond_t=True)},
+    ),
+    "qwen-image-layered": ("QwenImageLayeredPipeline", COMMON, LAYERED),
+    "qwen-image-2.1": ("QwenImage21Pipeline", VERSION_2_1),
+    "qwen-image-2.1-few-steps": ("QwenImage21Pipeline", VERSION_2_1, FEW_STEPS),
+}

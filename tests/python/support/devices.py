@@ -1,4 +1,4 @@
-"""A device whose memory is an arena: a GPU, or the CPU where loads treat it like one."""
+"""Where loads go: a GPU, the CPU where loads treat it like one, or the host's memory as usual."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from warpload import devices
 
 from .processes import mapped_files
 
+HOST, ARENA = "host", "cpu-arena"
+CAST_SIDES = ["host", "device", "auto"]
+GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
+
 
 class Device:
-    """One of the two, and the segments that loads have taken from torch's allocator since it was made.
+    """One of the three, and the segments that loads have taken from torch's allocator since it was made.
 
-    The working memory for casts, which loads keep for the next, is none of them.
+    On the host that is none: tensors lie in their files' mappings or in an arena of the core's own. The working memory
+    for casts, which loads keep for the next, is no segment.
 
     Attributes:
         name: what torch calls it.
+        has_slots: whether loads fill its memory through slots.
         kind: what stock's ``device_map`` calls it.
         is_gpu: whether it is one.
         allocations: how many times a load asked for segments.
@@ -34,6 +40,7 @@ class Device:
 
     def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_gpu = name.startswith("cuda")
+        self.has_slots = name != "host"
         if self.is_gpu:
             assert torch.cuda.is_available(), "the tests marked gpu need one"
             torch.cuda.init()
@@ -44,12 +51,17 @@ class Device:
         self._allocate, self._allocate_staging = devices.allocate, devices.allocate_staging
         monkeypatch.setattr(devices, "allocate", self._record)
         monkeypatch.setattr(devices, "allocate_staging", self._record_staging)
-        gc.collect()
+        if self.is_gpu:
+            gc.collect()
         self._before = self._of_torch()
 
     def options(self, **changes: Any) -> warpload.LoadOptions:
-        """Return options with which loads to this device go through slots."""
-        return warpload.LoadOptions(arena="auto" if self.is_gpu else "always", **changes)
+        """Return options with which loads to this device go through slots, or on the host do not."""
+        return warpload.LoadOptions(arena="always" if self.has_slots and not self.is_gpu else "auto", **changes)
+
+    def map(self) -> dict[str, Any]:
+        """Return the argument of ``from_pretrained`` that sends a pipeline there; the host is where they go anyway."""
+        return {"device_map": self.kind} if self.has_slots else {}
 
     def on_host(self) -> warpload.LoadOptions:
         """Return options with which loads to the CPU map files as they usually do."""
@@ -74,7 +86,9 @@ class Device:
         )
 
     def holds_all(self, tensors: Iterable[torch.Tensor]) -> bool:
-        """Tell whether all tensors that have elements lie in segments."""
+        """Tell whether all tensors that have elements lie in segments; on the host, that no load has taken any."""
+        if not self.has_slots:
+            return self.allocations == 0
         return all(self.holds(tensor) for tensor in tensors if tensor.numel())
 
     def _alive(self) -> list[torch.Tensor]:
@@ -103,6 +117,11 @@ class Device:
 def tensors_of(*modules: torch.nn.Module) -> list[torch.Tensor]:
     """Return the parameters and buffers of modules."""
     return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+
+
+def parameters_of(pipeline: Any) -> list[torch.Tensor]:
+    """Return the parameters of a pipeline's models."""
+    return [parameter for model in models_of(pipeline).values() for parameter in model.parameters()]
 
 
 def models_of(pipeline: Any) -> dict[str, torch.nn.Module]:

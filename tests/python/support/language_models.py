@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 from string import ascii_lowercase
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
-    BertConfig,
-    BertModel,
     BertTokenizer,
     ByT5Tokenizer,
-    Gemma2Config,
-    Gemma2Model,
-    GemmaConfig,
-    GemmaModel,
     GemmaTokenizer,
-    GlmConfig,
-    GlmModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaModel,
     LlamaTokenizer,
-    MistralConfig,
-    MistralModel,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen2Model,
     Qwen2Tokenizer,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    Qwen3Model,
-    SmolLM3Config,
-    SmolLM3ForCausalLM,
-    T5Config,
-    T5EncoderModel,
-    T5GemmaConfig,
-    T5GemmaModuleConfig,
 )
-from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
-from .models import randomised
+from .models import SMALL, t5_encoder
+from .parts import Part
 
 VOCABULARY = 48
 BYTE_VOCABULARY = 384
-
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -60,108 +35,44 @@ QWEN_TOKENS = [
 ]
 
 
-def decoder_options(hidden_size: int = 8, layers: int = 1) -> dict[str, object]:
-    """Return what the configurations of decoder-only models have in common: two heads that share one key."""
-    return {
-        "vocab_size": VOCABULARY,
-        "hidden_size": hidden_size,
-        "intermediate_size": 16,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "max_position_embeddings": 64,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
+DECODER: dict[str, Any] = {
+    **SMALL,
+    "vocab_size": VOCABULARY,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+"""What the configurations of decoder-only models have in common: two heads that share one key."""
 
+WIDE_HEADS = {**DECODER, "head_dim": 4}
+GEMMA_HALF = {**WIDE_HEADS, "query_pre_attn_scalar": 4}
 
-def qwen2(seed: int = 101, hidden_size: int = 8) -> Qwen2Model:
-    return randomised(Qwen2Model(Qwen2Config(**decoder_options(hidden_size))), seed)
+qwen3 = Part("Qwen3Model", **WIDE_HEADS)
+# A model whose head is its embedding, as in the published small ones.
+qwen3_causal = Part("Qwen3ForCausalLM", **WIDE_HEADS, tie_word_embeddings=True)
+llama = Part("LlamaModel", **DECODER)
+llama_causal = Part("LlamaForCausalLM", **DECODER)
+gemma = Part("GemmaModel", **WIDE_HEADS)
+gemma2 = Part("Gemma2Model", **GEMMA_HALF)
+glm = Part("GlmModel", **WIDE_HEADS)
+smollm3 = Part("SmolLM3ForCausalLM", **DECODER)
+bert = Part("BertModel", **SMALL, vocab_size=VOCABULARY, max_position_embeddings=16)
+byt5_encoder = t5_encoder.but(vocab_size=BYTE_VOCABULARY, num_layers=1)
 
-
-def qwen2_causal(seed: int = 102, hidden_size: int = 8) -> Qwen2ForCausalLM:
-    return randomised(Qwen2ForCausalLM(Qwen2Config(**decoder_options(hidden_size))), seed)
-
-
-def qwen3(seed: int = 103, hidden_size: int = 8, layers: int = 1) -> Qwen3Model:
-    return randomised(Qwen3Model(Qwen3Config(head_dim=4, **decoder_options(hidden_size, layers))), seed)
-
-
-def qwen3_causal(seed: int = 104, hidden_size: int = 8, layers: int = 1) -> Qwen3ForCausalLM:
-    """Return a model whose head is its embedding, as in the published small ones."""
-    config = Qwen3Config(head_dim=4, tie_word_embeddings=True, **decoder_options(hidden_size, layers))
-    return randomised(Qwen3ForCausalLM(config), seed)
-
-
-def llama(seed: int = 105, hidden_size: int = 8, layers: int = 1) -> LlamaModel:
-    return randomised(LlamaModel(LlamaConfig(**decoder_options(hidden_size, layers))), seed)
-
-
-def llama_causal(seed: int = 106, hidden_size: int = 8, layers: int = 1) -> LlamaForCausalLM:
-    return randomised(LlamaForCausalLM(LlamaConfig(**decoder_options(hidden_size, layers))), seed)
-
-
-def mistral(seed: int = 107, hidden_size: int = 8) -> MistralModel:
-    return randomised(MistralModel(MistralConfig(head_dim=4, **decoder_options(hidden_size))), seed)
-
-
-def gemma(seed: int = 108, hidden_size: int = 8) -> GemmaModel:
-    return randomised(GemmaModel(GemmaConfig(head_dim=4, **decoder_options(hidden_size))), seed)
-
-
-def gemma2(seed: int = 109, hidden_size: int = 8, layers: int = 1) -> Gemma2Model:
-    options = decoder_options(hidden_size, layers)
-    return randomised(Gemma2Model(Gemma2Config(head_dim=4, query_pre_attn_scalar=4, **options)), seed)
-
-
-def glm(seed: int = 110, hidden_size: int = 8) -> GlmModel:
-    return randomised(GlmModel(GlmConfig(head_dim=4, **decoder_options(hidden_size))), seed)
-
-
-def smollm3(seed: int = 111, hidden_size: int = 8, layers: int = 1) -> SmolLM3ForCausalLM:
-    return randomised(SmolLM3ForCausalLM(SmolLM3Config(**decoder_options(hidden_size, layers))), seed)
-
-
-def t5gemma_encoder(seed: int = 112, hidden_size: int = 8) -> T5GemmaEncoder:
-    """Return the encoder half of a T5Gemma with the configuration of the whole, as it is published.
-
-    Diffusers' pipelines read the half's configuration out of the whole's.
-    """
-    options = decoder_options(hidden_size)
-    halves = {
-        name: T5GemmaModuleConfig(head_dim=4, query_pre_attn_scalar=4, is_decoder=name == "decoder", **options)
-        for name in ("encoder", "decoder")
-    }
-    config = T5GemmaConfig(**halves, vocab_size=VOCABULARY, is_encoder_decoder=False)
-    model = randomised(T5GemmaEncoder(config.encoder), seed)
-    model.config = config
-    return model
-
-
-def bert(seed: int = 113, hidden_size: int = 8) -> BertModel:
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden_size,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-    )
-    return randomised(BertModel(config), seed)
-
-
-def byt5_encoder(seed: int = 114, hidden_size: int = 8) -> T5EncoderModel:
-    config = T5Config(
-        vocab_size=BYTE_VOCABULARY,
-        d_model=hidden_size,
-        d_kv=4,
-        d_ff=16,
-        num_layers=1,
-        num_heads=2,
-        feed_forward_proj="gated-gelu",
-    )
-    return randomised(T5EncoderModel(config), seed)
+# The encoder half of a T5Gemma with the configuration of the whole, as it is published: diffusers' pipelines read the
+# half's configuration out of the whole's.
+T5GEMMA = Part(
+    "T5GemmaConfig",
+    encoder={**GEMMA_HALF, "is_decoder": False},
+    decoder={**GEMMA_HALF, "is_decoder": True},
+    vocab_size=VOCABULARY,
+    is_encoder_decoder=False,
+)
+t5gemma_encoder = Part(
+    "transformers.models.t5gemma.modeling_t5gemma.T5GemmaEncoder", config=lambda: T5GEMMA().encoder
+).then(lambda model: setattr(model, "config", T5GEMMA()))
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:

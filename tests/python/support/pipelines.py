@@ -7,119 +7,75 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DDPMPipeline,
-    DDPMScheduler,
-    DiffusionPipeline,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    FluxPipeline,
-    PixArtAlphaPipeline,
-    StableDiffusion3Pipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    WanPipeline,
-)
-from transformers import CLIPImageProcessor
 
-from . import models
+from . import models, unet_models
+from .parts import Part, Pipeline
 from .tokenizers import clip_tokenizer, t5_tokenizer
 
+FLOW = Part("FlowMatchEulerDiscreteScheduler")
+CLIP = {"text_encoder": models.clip_text_model, "tokenizer": clip_tokenizer}
+T5 = {"text_encoder": models.t5_encoder, "tokenizer": t5_tokenizer}
 
-def stable_diffusion(**changes: Any) -> StableDiffusionPipeline:
-    parts = {
-        "vae": models.vae(),
-        "text_encoder": models.clip_text_model(),
-        "tokenizer": clip_tokenizer(),
-        "unet": models.unet(),
-        "scheduler": DDIMScheduler(steps_offset=1, clip_sample=False),
-        "safety_checker": models.safety_checker(),
-        "feature_extractor": CLIPImageProcessor(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}),
-    }
-    return StableDiffusionPipeline(**{**parts, **changes})
+stable_diffusion = Pipeline(
+    "StableDiffusionPipeline",
+    CLIP,
+    {
+        "vae": models.vae,
+        "unet": models.unet,
+        "scheduler": Part("DDIMScheduler", steps_offset=1, clip_sample=False),
+        "safety_checker": models.safety_checker,
+        "feature_extractor": unet_models.clip_image_processor,
+    },
+)
 
-
-def stable_diffusion_xl() -> StableDiffusionXLPipeline:
-    conditioned = {
-        "cross_attention_dim": 16,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 4,
-        "projection_class_embeddings_input_dim": 32,
-        "transformer_layers_per_block": (1, 2),
-        "use_linear_projection": True,
-    }
-    return StableDiffusionXLPipeline(
-        vae=models.vae(),
-        text_encoder=models.clip_text_model(),
-        text_encoder_2=models.clip_text_model_with_projection(),
-        tokenizer=clip_tokenizer(),
-        tokenizer_2=clip_tokenizer(pad_token="a"),
-        unet=models.unet(**conditioned),
-        scheduler=EulerDiscreteScheduler(),
-        add_watermarker=False,
-    )
-
-
-def stable_diffusion_3() -> StableDiffusion3Pipeline:
-    return StableDiffusion3Pipeline(
-        transformer=models.sd3_transformer(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=models.vae(),
-        text_encoder=models.clip_text_model_with_projection(seed=20),
-        text_encoder_2=models.clip_text_model_with_projection(seed=21),
-        text_encoder_3=models.t5_encoder(hidden_size=16),
-        tokenizer=clip_tokenizer(),
-        tokenizer_2=clip_tokenizer(pad_token="a"),
-        tokenizer_3=t5_tokenizer(),
-    )
-
-
-def flux() -> FluxPipeline:
-    return FluxPipeline(
-        transformer=models.flux_transformer(),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=models.vae(latent_channels=1),
-        text_encoder=models.clip_text_model(),
-        text_encoder_2=models.t5_encoder(),
-        tokenizer=clip_tokenizer(),
-        tokenizer_2=t5_tokenizer(),
-    )
-
-
-def wan() -> WanPipeline:
-    return WanPipeline(
-        transformer=models.wan_transformer(),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
-        vae=models.wan_vae(),
-        text_encoder=models.umt5_encoder(),
-        tokenizer=t5_tokenizer(),
-    )
-
-
-def pixart() -> PixArtAlphaPipeline:
-    return PixArtAlphaPipeline(
-        transformer=models.pixart_transformer(),
-        scheduler=DPMSolverMultistepScheduler(),
-        vae=models.vae(),
-        text_encoder=models.t5_encoder(),
-        tokenizer=t5_tokenizer(),
-    )
-
-
-def ddpm() -> DDPMPipeline:
-    return DDPMPipeline(unet=models.unconditional_unet(), scheduler=DDPMScheduler())
-
-
-FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
+FAMILIES: dict[str, Pipeline] = {
     "stable-diffusion": stable_diffusion,
-    "stable-diffusion-xl": stable_diffusion_xl,
-    "stable-diffusion-3": stable_diffusion_3,
-    "flux": flux,
-    "wan": wan,
-    "pixart": pixart,
-    "ddpm": ddpm,
+    "stable-diffusion-xl": Pipeline(
+        "StableDiffusionXLPipeline",
+        CLIP,
+        unet_models.SECOND_TEXT_ENCODER,
+        {
+            "vae": models.vae,
+            "unet": unet_models.unet_xl,
+            "scheduler": Part("EulerDiscreteScheduler"),
+            "add_watermarker": False,
+        },
+    ),
+    "stable-diffusion-3": Pipeline(
+        "StableDiffusion3Pipeline",
+        unet_models.SECOND_TEXT_ENCODER,
+        {
+            "transformer": models.sd3_transformer,
+            "scheduler": FLOW,
+            "vae": models.vae,
+            "text_encoder": models.clip_text_model_with_projection,
+            "text_encoder_3": models.t5_encoder.but(d_model=16),
+            "tokenizer": clip_tokenizer,
+            "tokenizer_3": t5_tokenizer,
+        },
+    ),
+    "flux": Pipeline(
+        "FluxPipeline",
+        CLIP,
+        {"transformer": models.flux_transformer, "scheduler": FLOW, "vae": models.flux_vae},
+        {f"{name}_2": part for name, part in T5.items()},
+    ),
+    "wan": Pipeline(
+        "WanPipeline",
+        T5,
+        {"transformer": models.wan_transformer, "scheduler": FLOW.but(shift=7.0), "vae": models.wan_vae},
+        {"text_encoder": models.umt5_encoder},
+    ),
+    "pixart": Pipeline(
+        "PixArtAlphaPipeline",
+        T5,
+        {
+            "transformer": models.pixart_transformer,
+            "scheduler": Part("DPMSolverMultistepScheduler"),
+            "vae": models.vae,
+        },
+    ),
+    "ddpm": Pipeline("DDPMPipeline", {"unet": models.unconditional_unet, "scheduler": Part("DDPMScheduler")}),
 }
 
 # Of each family, the components that have weights.

@@ -19,6 +19,11 @@ def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
 
 
+def padded_clip_tokenizer() -> CLIPTokenizer:
+    """Return the tokenizer of second encoders, which pads with a letter."""
+    return clip_tokenizer(pad_token="a")
+
+
 def t5_tokenizer() -> T5Tokenizer:
     """Return a T5 tokenizer of 104 tokens: a space, the special tokens and the sentinels."""
     return T5Tokenizer(model_max_length=77)

@@ -9,19 +9,11 @@ from __future__ import annotations
 import importlib.util
 
 import transformers
-from transformers import (
-    Mistral3Config,
-    Mistral3ForConditionalGeneration,
-    Mistral3Model,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-    Qwen3VLModel,
-)
 
-from .language_models import QWEN_TOKENS, decoder_options, fast_tokenizer, qwen_tokenizer
-from .models import randomised
+from .language_models import DECODER, QWEN_TOKENS, VOCABULARY, WIDE_HEADS, fast_tokenizer, qwen_tokenizer
+from .models import SMALL
+from .parts import Part
+from .unet_models import SIGLIP_VISION
 
 TOKEN_IDS = {
     name: QWEN_TOKENS.index(token)
@@ -36,77 +28,97 @@ MISTRAL_TOKENS = ("<pad>", "<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BR
 GLM_IMAGE_TOKENS = ("<|endoftext|>", "<sop>", "<eop>", "<|image|>", "<|grid|>", "<|/grid|>")
 
 
-def qwen2_5_vl(seed: int = 121, hidden_size: int = 16) -> Qwen2_5_VLForConditionalGeneration:
-    vision = {
-        "depth": 1,
-        "hidden_size": 8,
-        "intermediate_size": 16,
-        "num_heads": 2,
-        "patch_size": 4,
-        "window_size": 16,
-        "out_hidden_size": hidden_size,
-        "fullatt_block_indexes": [0],
-    }
-    rotary = {"type": "mrope", "mrope_section": [2, 1, 1]}
-    text = {**decoder_options(hidden_size), "rope_scaling": rotary}
-    return randomised(
-        Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **TOKEN_IDS)), seed
-    )
+# What the vision halves of Qwen's models have in common.
+QWEN_VISION = {"depth": 1, "hidden_size": 8, "intermediate_size": 16, "num_heads": 2, "patch_size": 4}
 
+qwen2_5_vl = Part(
+    "Qwen2_5_VLForConditionalGeneration",
+    text_config={**DECODER, "hidden_size": 16, "rope_scaling": {"type": "mrope", "mrope_section": [2, 1, 1]}},
+    vision_config={**QWEN_VISION, "window_size": 16, "out_hidden_size": 16, "fullatt_block_indexes": [0]},
+    **TOKEN_IDS,
+)
 
-def qwen3_vl_config(hidden_size: int, layers: int) -> Qwen3VLConfig:
-    vision = {
-        "depth": 1,
-        "hidden_size": 8,
-        "intermediate_size": 16,
-        "num_heads": 2,
-        "patch_size": 4,
-        "out_hidden_size": hidden_size,
+qwen2_5_vl_text_model = Part(
+    "Qwen2_5_VLTextModel",
+    **{**DECODER, "num_hidden_layers": 2},
+    rope_parameters={"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 0, 1]},
+)
+
+qwen2_vl = Part(
+    "Qwen2VLForConditionalGeneration",
+    text_config={**DECODER, "rope_parameters": {"rope_type": "default", "mrope_section": [1, 0, 1]}},
+    vision_config={"depth": 1, "embed_dim": 8, "hidden_size": 8, "num_heads": 2, "mlp_ratio": 2, "patch_size": 4},
+)
+
+# A model with a language model's head, which is its embedding.
+qwen3_vl = Part(
+    "Qwen3VLForConditionalGeneration",
+    text_config={
+        **DECODER,
+        "head_dim": 8,
+        "rope_scaling": {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [2, 1, 1]},
+    },
+    vision_config={
+        **QWEN_VISION,
+        "out_hidden_size": 8,
         "num_position_embeddings": 4,
         "deepstack_visual_indexes": [0],
-    }
-    rotary = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [2, 1, 1]}
-    text = {**decoder_options(hidden_size, layers), "head_dim": 8, "rope_scaling": rotary}
-    return Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **TOKEN_IDS)
+    },
+    tie_word_embeddings=True,
+    **TOKEN_IDS,
+)
+two_layers = {"text_config": {"num_hidden_layers": 2}}
+qwen3_vl_without_head = qwen3_vl.of("Qwen3VLModel", **two_layers)
 
+mistral3 = Part(
+    "Mistral3ForConditionalGeneration",
+    text_config={**WIDE_HEADS, "model_type": "mistral"},
+    vision_config={**SMALL, "model_type": "pixtral", "image_size": 16, "patch_size": 4},
+    image_token_index=MISTRAL_TOKENS.index("[IMG]"),
+    spatial_merge_size=2,
+)
+mistral3_without_head = mistral3.of("Mistral3Model")
+ministral3_causal = Part("Ministral3ForCausalLM", **WIDE_HEADS)
 
-def qwen3_vl(seed: int = 122, hidden_size: int = 8, layers: int = 1) -> Qwen3VLForConditionalGeneration:
-    """Return a model with a language model's head, which is its embedding."""
-    return randomised(Qwen3VLForConditionalGeneration(qwen3_vl_config(hidden_size, layers)), seed)
-
-
-def qwen3_vl_without_head(seed: int = 123, hidden_size: int = 8, layers: int = 1) -> Qwen3VLModel:
-    return randomised(Qwen3VLModel(qwen3_vl_config(hidden_size, layers)), seed)
-
-
-def mistral3_config(hidden_size: int, layers: int) -> Mistral3Config:
-    vision = {
-        "model_type": "pixtral",
-        "hidden_size": 8,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 16,
+gemma3 = Part(
+    "Gemma3ForConditionalGeneration",
+    text_config={**WIDE_HEADS, "query_pre_attn_scalar": 4},
+    vision_config=SIGLIP_VISION,
+    mm_tokens_per_image=4,
+)
+gemma4_unified = Part(
+    "Gemma4UnifiedForConditionalGeneration",
+    text_config={
+        **WIDE_HEADS,
+        "num_hidden_layers": 2,
+        "global_head_dim": 4,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "vocab_size_per_layer_input": VOCABULARY,
+        "hidden_size_per_layer_input": 4,
+    },
+)
+# A model with embeddings of their own for each of its layers.
+gemma4 = gemma4_unified.of(
+    "Gemma4ForConditionalGeneration",
+    vision_config={
+        **SMALL,
+        "num_key_value_heads": 2,
+        "head_dim": 4,
         "patch_size": 4,
-    }
-    text = {"model_type": "mistral", "head_dim": 4, **decoder_options(hidden_size, layers)}
-    return Mistral3Config(
-        text_config=text, vision_config=vision, image_token_index=MISTRAL_TOKENS.index("[IMG]"), spatial_merge_size=2
-    )
+        "position_embedding_size": 16,
+    },
+)
 
-
-def mistral3(seed: int = 124, hidden_size: int = 8, layers: int = 1) -> Mistral3ForConditionalGeneration:
-    return randomised(Mistral3ForConditionalGeneration(mistral3_config(hidden_size, layers)), seed)
-
-
-def mistral3_without_head(seed: int = 125, hidden_size: int = 8, layers: int = 1) -> Mistral3Model:
-    return randomised(Mistral3Model(mistral3_config(hidden_size, layers)), seed)
-
-
-def ministral3_causal(seed: int = 126, hidden_size: int = 8) -> transformers.Ministral3ForCausalLM:
-    config = transformers.Ministral3Config(head_dim=4, **decoder_options(hidden_size))
-    return randomised(transformers.Ministral3ForCausalLM(config), seed)
-
+# A model with three parts: one sees images, one writes tokens, and one has a codebook of image tokens.
+glm_image_model = Part(
+    "GlmImageForConditionalGeneration",
+    text_config={**DECODER, "vision_vocab_size": 16},
+    vision_config={**QWEN_VISION, "image_size": 8},
+    vq_config={"embed_dim": 4, "num_embeddings": 8, "latent_channels": 8},
+    image_token_id=GLM_IMAGE_TOKENS.index("<|image|>"),
+    image_start_token_id=3,
+    image_end_token_id=2,
+)
 
 HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
 
@@ -145,29 +157,6 @@ def pixtral_processor() -> object:
         patch_size=4,
         spatial_merge_size=2,
     )
-
-
-def glm_image_model(seed: int = 127) -> transformers.GlmImageForConditionalGeneration:
-    """Return a model with three parts: one sees images, one writes tokens, and one has a codebook of image tokens."""
-    text = {**decoder_options(8), "vision_vocab_size": 16, "eos_token_id": 2}
-    vision = {
-        "depth": 1,
-        "hidden_size": 8,
-        "num_heads": 2,
-        "image_size": 8,
-        "patch_size": 4,
-        "intermediate_size": 16,
-    }
-    codebook = {"embed_dim": 4, "num_embeddings": 8, "latent_channels": 8}
-    config = transformers.GlmImageConfig(
-        text_config=text,
-        vision_config=vision,
-        vq_config=codebook,
-        image_token_id=GLM_IMAGE_TOKENS.index("<|image|>"),
-        image_start_token_id=3,
-        image_end_token_id=2,
-    )
-    return randomised(transformers.GlmImageForConditionalGeneration(config), seed)
 
 
 def glm_image_processor() -> transformers.GlmImageProcessor:
