@@ -125,6 +125,31 @@ def test_a_model_that_stock_places_after_all_has_given_its_segment_back_by_then(
     assert held == [0]
 
 
+def test_a_model_of_a_pipeline_that_stock_places_after_all_has_given_its_segment_back_by_then(
+    device: Device, copied: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other models' segments, which the same load fills, stay."""
+    folder = copied("stable-diffusion")
+    pipeline = load(folder, device)
+    whole = device.segment_bytes()
+    pipeline.unet = None
+    others = device.segment_bytes()
+    del pipeline
+    rewrite(weight_file(folder / "unet"), lambda tensors: {**tensors, "unexpected": torch.zeros(3)})
+    held: list[int] = []
+    original = loading._load_by_stock
+    monkeypatch.setattr(
+        loading,
+        "_load_by_stock",
+        lambda *arguments: held.append(device.segment_bytes()) or original(*arguments),
+    )
+
+    load(folder, device)
+
+    assert 0 < others < whole
+    assert held == [others]
+
+
 @pytest.mark.parametrize("family", ["pixart", "stable-diffusion-3", "flux"])
 def test_layers_that_t5_keeps_in_float32_are_planned_so(family: str, device: Device, saved: Saved) -> None:
     with device.options():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import pytest
@@ -15,6 +16,7 @@ from support.compare import assert_loaded_natively, assert_same_model, assert_sa
 from support.devices import Device, parameters_of
 from support.loading import assert_loads_as_stock, forbid_stock_readers, load_both
 from support.pipelines import DTYPES, FAMILIES, MODELS, Saved, stable_diffusion
+from warpload import engine
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -63,6 +65,33 @@ def test_each_tensor_has_a_storage_of_exactly_its_size(dtype: str, device: Devic
         for key, tensor in getattr(pipeline, name).state_dict().items():
             assert tensor.untyped_storage().nbytes() == tensor.nbytes, f"{name}.{key}"
             assert tensor.storage_offset() == 0, f"{name}.{key}"
+
+
+@pytest.mark.parametrize("family", ["stable-diffusion", "flux"])
+def test_all_bytes_are_there_before_a_pipelines_own_code_sees_its_models(
+    family: str, device: Device, saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a pipeline makes of its models while it is put together, it may make of their values."""
+    folder = saved(family)  # built before pipelines are watched
+    waited: list[tuple[int, int]] = []
+    by_then: list[set[tuple[int, int]]] = []
+    wait, register = engine.wait_arrival, diffusers.DiffusionPipeline.register_modules
+
+    def wait_and_tell(handle: Any, segment: int, place: torch.device | None) -> None:
+        wait(handle, segment, place)
+        waited.append((id(handle), segment))
+
+    def tell_and_register(self: Any, **modules: Any) -> None:
+        by_then.append(set(waited))
+        register(self, **modules)
+
+    monkeypatch.setattr(engine, "wait_arrival", wait_and_tell)
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "register_modules", tell_and_register)
+
+    warpload.DiffusionPipeline.from_pretrained(folder, **device.map(), dtype=torch.bfloat16)
+
+    assert len(by_then[0]) >= len(MODELS[family])
+    assert by_then[0] == set(waited)
 
 
 def test_parts_that_stay_in_float32_do(saved: Saved) -> None:
