@@ -9,8 +9,11 @@ import pytest
 from support.processes import run_python
 
 
-@pytest.mark.parametrize("wait", [("wait",), ("wait_segment", 1), ("release_segment", 1)], ids=lambda wait: str(wait[0]))
-def test_ctrl_c_ends_every_wait_for_a_load_and_cancels_it(wait: tuple[object, ...], tmp_path: Path) -> None:
+WAITS = (("wait",), ("wait_segment", 1), ("release_segment", 1))
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait[0])
+def test_ctrl_c_ends_every_wait_for_a_load_and_cancels_it(wait: tuple[str | int, ...], tmp_path: Path) -> None:
     """One worker casts two gigabytes of a file without a block on disk; what is waited for would come behind them."""
     run_python(
         """
