@@ -8,7 +8,6 @@ import pytest
 
 from support.processes import run_python
 
-
 WAITS = (("wait",), ("wait_segment", 1), ("release_segment", 1))
 
 
