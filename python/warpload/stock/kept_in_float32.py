@@ -60,9 +60,14 @@ def by_diffusers(cls: Any) -> frozenset[str]:
 
 
 def by_transformers(cls: Any, code: str | None) -> frozenset[str]:
-    """Return what a class of transformers keeps in a dtype: some in float16 only, some in bfloat16, too."""
-    in_float16 = set(cls._keep_in_fp32_modules or ()) if code == "F16" else set()
-    in_both = set(getattr(cls, "_keep_in_fp32_modules_strict", None) or ()) if code in ("F16", "BF16") else set()
+    """Return what a class of transformers keeps in a dtype: some in float16 only, some in bfloat16, too.
+
+    The first transformers 5, whose classes have a ``dtype_plan``, keep all of them in every dtype.
+    """
+    always = hasattr(cls, "dtype_plan")
+    in_float16 = set(cls._keep_in_fp32_modules or ()) if always or code == "F16" else set()
+    strict = set(getattr(cls, "_keep_in_fp32_modules_strict", None) or ())
+    in_both = strict if always or code in ("F16", "BF16") else set()
     return frozenset(in_float16 | in_both)
 
 
