@@ -60,7 +60,7 @@ test-upstream:
 	$(MAKE) $(VENV)-upstream/.tests VENV=$(VENV)-upstream CONSTRAINTS=
 	$(VENV)-upstream/bin/python -m pip list --format freeze | grep -E "^(torch|diffusers|transformers|safetensors|huggingface_hub|accelerate)="
 	$(UPSTREAM_PYTEST) $(wildcard $(UPSTREAM_TESTS:%=tests/python/test_%.py))
-	$(UPSTREAM_PYTEST) tests/python/test_conformance.py -k "$(UPSTREAM_CASES)"
+	$(UPSTREAM_PYTEST) tests/python/test_conformance.py -m "not gpu" -k "$(UPSTREAM_CASES)"
 
 # ---- C++ ------------------------------------------------------------------------------------------------------------
 
