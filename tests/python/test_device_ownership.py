@@ -137,10 +137,10 @@ def test_a_model_of_a_pipeline_that_stock_places_after_all_has_given_its_segment
     del pipeline
     rewrite(weight_file(folder / "unet"), lambda tensors: {**tensors, "unexpected": torch.zeros(3)})
     held: list[int] = []
-    original = loading._load_by_stock
+    original = stock_load.load_by_stock
     monkeypatch.setattr(
-        loading,
-        "_load_by_stock",
+        stock_load,
+        "load_by_stock",
         lambda *arguments: held.append(device.segment_bytes()) or original(*arguments),
     )
 
