@@ -215,8 +215,8 @@ class PipelineLoad:
         """Return the class to call.
 
         Stock asks the class that ``from_pretrained`` was called on which components are optional. Called on
-        DiffusionPipeline, it takes an optional component that it is given (Wan's transformer) for a plain argument,
-        loads it again instead of the given one. Called on the pipeline's own class it does not.
+        DiffusionPipeline, it takes an optional component that it is given (Wan's transformer) for a plain argument, and
+        loads another one in its place. Called on the pipeline's own class it does not.
         """
         from diffusers import DiffusionPipeline
 
