@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from warpload import engine, hub, names
+from warpload import engine
 from warpload.errors import WarploadError
-from warpload.models.files import read_json
 from warpload.pipelines.folder import MODEL_INDEX
 from warpload.pipelines.snapshot import complete_snapshot
+from warpload.stock import diffusers_names, hub
+from warpload.stock.model_files import read_json
 
 
 class ModelError(ValueError):
@@ -49,7 +50,7 @@ def check_folder(folder: Path) -> None:
     class_name = (index or {}).get("_class_name")
     if not isinstance(class_name, str):
         raise ModelError(f"{folder / MODEL_INDEX} is not valid: it names no pipeline class (fetch the file again)")
-    if class_name not in names.diffusers_names():
+    if class_name not in diffusers_names.diffusers_names():
         raise ModelError(f"{folder}: the installed diffusers has no {class_name} (update diffusers)")
     for file in sorted(folder.glob("*/*.safetensors")):
         engine.open_checkpoint(file)
