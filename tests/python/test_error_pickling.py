@@ -198,7 +198,7 @@ def test_a_data_loaders_worker_brings_the_class_and_the_sentence(method: str, ba
 def test_options_and_reports_can_be_sent(how: str) -> None:
     options = warpload.LoadOptions(threads=3, direct_io="never")
     report = warpload.LoadReport("folder", bytes=7, components={"unet": "native"})
-    with report.stage("outer"), report.stage("inner"):
+    with report.stage("assemble"), report.stage("build"):
         half_way = COPIES[how](report)
 
     assert COPIES[how](options) == options

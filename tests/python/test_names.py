@@ -26,15 +26,14 @@ def of_diffusers(name: str) -> Any:
         return None
 
 
-# What diffusers' module has besides its public names: parts of the package, and helpers of its own import.
-PARTS = {name for name in dir(diffusers) if inspect.ismodule(of_diffusers(name))} - {"logging"}
-
 LISTED_ONLY = {name for name in names.diffusers_names() if of_diffusers(name) is None}
 
 
 def public_names() -> set[str]:
+    """Return the names in diffusers' module, but for parts of the package (those imported by now), and helpers."""
     listed = {name for name in dir(diffusers) if not name.startswith("_") and "." not in name}
-    return listed - PARTS - {"DummyObject", "requires_backends"}
+    parts = {name for name in listed if inspect.ismodule(of_diffusers(name))} - {"logging"}
+    return listed - parts - {"DummyObject", "requires_backends"}
 
 
 def test_the_names_read_from_the_source_are_those_of_the_module() -> None:

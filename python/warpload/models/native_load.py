@@ -43,14 +43,13 @@ class NativeLoad:
             NotNativeError: stock has to put this one together.
             WarploadError: of the files, the memory or the device.
         """
-        with unexpected.refused():
-            _check_modes()
-            with (
-                load.report.stage("build"),
-                errors.caught_as_from(call.library),
-                attempt() as undone,
-                unexpected.refused(lambda: undone.answering),
-            ):
+        with contextlib.ExitStack() as stack:
+            with unexpected.refused():
+                _check_modes()
+                stack.enter_context(load.report.stage("build"))
+                stack.enter_context(errors.caught_as_from(call.library))
+                undone = stack.enter_context(attempt())
+            with unexpected.refused(lambda: undone.answering):
                 self._build(call, load, undone)
 
     def _build(self, call: Call, load: LoadContext, undone: Attempt) -> None:
