@@ -1,8 +1,8 @@
 """What one load carries with it: its report, its weights, its devices, what stock finds of it, where its files lie.
 
 One context a load, found on the thread that loads; a load inside another one (a model of a pipeline, a connected
-pipeline, the files of an adapter) has a context of its own. One rule for threads that stock
-starts, which have none: what they read belongs to the load among whose files it is.
+pipeline, the files of an adapter) has a context of its own. One rule for threads that stock starts, which have none:
+what they read belongs to the load among whose files it is.
 
     thread that loads     pipeline [ model [ ] model [ stock places it [ ] ] ]      current(): the innermost
                                                         |
@@ -53,7 +53,7 @@ class LoadContext:
         pipeline: the pipeline that it is a part of, or None.
         folders: where its files lie, as far as is known: absolute paths of folders, or of files.
         unread: why the core reads no files for stock here, or the empty string if it does.
-        reading: what stock had read.
+        reading: what the core read for stock's code.
         built: a model that stock finds built where it would build it, once.
         turn: stock's turn to construct a model, which it takes where it begins to.
         spares_warmup: whether memory that transformers would take for the tensors is not taken.

@@ -13,7 +13,7 @@ from typing import Any
 from .. import context
 from ..context import LoadContext
 from ..report import LoadReport
-from ..stock import seam_check
+from .stock_load import source_name, why_nothing_was_read
 
 logger = logging.getLogger("warpload")
 
@@ -25,12 +25,13 @@ def load_adapter(stock: Function, self: Any, *arguments: Any, **keywords: Any) -
     outer = context.current()
     if outer is not None and outer.report.kind == "adapter":
         return stock(self, *arguments, **keywords)
-    source = _named(arguments[0] if arguments else next(iter(keywords.values()), None))
+    source = source_name(arguments[0] if arguments else next(iter(keywords.values()), None))
     with context.began(LoadReport(source, kind="adapter")) as load, load.report.stage("load"):
         try:
             return stock(self, *arguments, **keywords)
         finally:
-            _tell(load, _file_names(arguments[0] if arguments else None, keywords))
+            names = _file_names(arguments[0] if arguments else None, keywords)
+            _tell(load, dict.fromkeys(names, f"stock: {why_nothing_was_read(keywords)}"))
 
 
 def _file_names(source: Any, keywords: dict[str, Any]) -> list[str]:
@@ -40,20 +41,11 @@ def _file_names(source: Any, keywords: dict[str, Any]) -> list[str]:
     return [os.path.basename(os.path.normpath(each)) for each in given if isinstance(each, str | os.PathLike)]
 
 
-def _named(source: Any) -> str:
-    if isinstance(source, list | tuple):
-        return ", ".join(map(_named, source))
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else "a dictionary of tensors"
-
-
-def _tell(load: LoadContext, names: list[str]) -> None:
+def _tell(load: LoadContext, otherwise: dict[str, str]) -> None:
+    """Tell who read each file; ``otherwise`` holds where nobody has asked the core."""
     report = load.report
-    if not load.reading.readers:  # nobody has asked the core, or its seams are missing
-        load.reading.readers = dict.fromkeys(
-            names, f"stock: {seam_check.why_off('files for stock') or 'no safetensors'}"
-        )
     report.bytes += sum(load.reading.sizes)
-    for name, who in load.reading.readers.items():
+    for name, who in (load.reading.readers or otherwise).items():
         report.components[name] = who
         if who == "native":
             report.placed_by_stock[name] = "an adapter"

@@ -10,9 +10,9 @@ from typing import Any
 
 from .. import context
 from ..context import LoadContext
-from ..stock import seam_check
 from . import joint_load
 from .loaded import mark
+from .stock_load import source_name, why_nothing_was_read
 
 logger = logging.getLogger("warpload")
 
@@ -33,20 +33,12 @@ def from_single_file(stock: Function, cls: Any, *args: Any, **kwargs: Any) -> An
 
 
 def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
-    named = isinstance(source, str) or hasattr(source, "__fspath__")
-    label = str(source) if named else "a dictionary of tensors"
-    folders = [os.path.abspath(label)] if named and os.path.exists(label) else []
+    label = source_name(source)
+    folders = [os.path.abspath(label)] if os.path.exists(label) else []
     with joint_load.loading_alone(label, "single file", folders=folders) as load:
         loaded = stock()
-    _tell(load, _models(loaded, kwargs), _why_not(kwargs))
+    _tell(load, _models(loaded, kwargs), why_nothing_was_read(kwargs))
     return mark(loaded)
-
-
-def _why_not(kwargs: dict[str, Any]) -> str:
-    """Say why the core was asked for nothing, where it was not."""
-    if reason := seam_check.why_off("files for stock"):
-        return reason
-    return "disable_mmap" if kwargs.get("disable_mmap") else "no safetensors"
 
 
 def _tell(load: LoadContext, models: list[str], why_not: str) -> None:

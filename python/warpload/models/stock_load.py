@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import context
 from ..context import LoadContext
 from ..errors import WarploadError
 from ..report import LoadReport
-from ..stock import hub
+from ..stock import hub, seam_check
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
 from . import odd_files
@@ -76,6 +76,24 @@ def _look(call: Call) -> list[str]:
         return odd_files.told_of_index(call.weights_file(find_folder(call)))
     except NotNativeError:
         return []
+
+
+def source_name(source: Any) -> str:
+    """Return what the report calls what stock is to load: a file, several, or tensors that are in memory."""
+    if isinstance(source, list | tuple):
+        return ", ".join(map(source_name, source))
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "a dictionary of tensors"
+
+
+def why_nothing_was_read(kwargs: Mapping[str, Any]) -> str:
+    """Say why stock's code asked the core for no file.
+
+    Args:
+        kwargs: the keyword arguments of the call.
+    """
+    if reason := seam_check.why_off("files for stock"):
+        return reason
+    return "disable_mmap" if kwargs.get("disable_mmap") else "no safetensors"
 
 
 def tell_of_placing(report: LoadReport, label: str, reason: NotNativeError | str, odd: Sequence[str] = ()) -> None:

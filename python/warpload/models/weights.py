@@ -118,7 +118,7 @@ class ModelWeights:
         self.release()
         if self.device is not None:
             devices.release_spare(self.device)
-        casts = {name: code for name, code in self._planned.items() if code != self.described[name][0]}
+        casts = {name: self._planned[name] for name in self.cast_names()}
         request = engine.request(self.checkpoint, self.device, tensor_dtypes=casts, zero_copy=self._zero_copy)
         self._loads.append((engine.start([request], [self.device]), 0))
 

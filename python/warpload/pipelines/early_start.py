@@ -43,15 +43,20 @@ def wanted_models(
         kwargs: of its ``from_pretrained``.
         device_maps: of each component, where the call's device map is one that only we understand.
     """
-    ordered = sorted(components, key=_is_of_diffusers)
-    wanted = (_wanted_model(component, kwargs, device_maps) for component in ordered)
+    by_library: dict[bool, list[Component]] = {False: [], True: []}
+    for component in components:
+        by_library[_is_of_diffusers(component)].append(component)
+    wanted = (
+        _wanted_model(component, of_diffusers, kwargs, device_maps)
+        for of_diffusers, those in by_library.items()
+        for component in those
+    )
     return [model for model in wanted if model is not None]
 
 
 def _wanted_model(
-    component: Component, kwargs: Mapping[str, Any], device_maps: Mapping[str, dict[str, Any]]
+    component: Component, of_diffusers: bool, kwargs: Mapping[str, Any], device_maps: Mapping[str, dict[str, Any]]
 ) -> WantedModel | None:
-    of_diffusers = _is_of_diffusers(component)
     if not seam_check.is_whole(feature_of(of_diffusers)):
         return None
     rules = diffusers if of_diffusers else transformers

@@ -262,12 +262,7 @@ def from_config(stock: Function, cls: Any, config: Any = None, *arguments: Any, 
     """
     load = context.current()
     built = None if load is None else load.built
-    if (
-        built is not None
-        and not any(arguments)
-        and (built.cls, built.config, built.settings) == (cls, config, keywords)
-    ):
-        assert load is not None
+    if load is not None and built is not None and not any(arguments) and built.is_for(cls, config, keywords):
         load.built = None
         return built.model
     with _in_our_load():

@@ -1,9 +1,9 @@
 """diffusers: the arguments of its models, where weights are, which dtypes they get, how a model is built.
 
 build without weights --> names in the file --> keys and shapes match? --> dtype of each --> tensors are placed
-| no
-v
-stock goes on with the model that was built
+                                                        | no
+                                                        v
+                                              stock goes on with the model that was built
 """
 
 from __future__ import annotations
