@@ -39,10 +39,10 @@ class CeilingError(RuntimeError):
 
 def note_limits(journal: Journal, device: str, model: Model, copy_bytes: int = COPY_BYTES) -> None:
     """Measure the copy to the device and the copy out of the page cache, and note every single figure."""
+    _note_figures(journal, model, PAGE_CACHE, page_cache_copy(model.files))
     _note_figures(journal, model, HOST_TO_DEVICE, host_to_device(device, copy_bytes))
     if device != "cpu":
         facts.note(journal, "gpu after copies", facts.gpu)  # before them the link may have been idle, and slower
-    _note_figures(journal, model, PAGE_CACHE, page_cache_copy(model.files))
 
 
 def _note_figures(journal: Journal, model: Model, name: str, figures: Iterator[tuple[str, float]]) -> None:

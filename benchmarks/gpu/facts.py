@@ -6,12 +6,14 @@ Each fact is asked for by itself: one that cannot be had is noted with the reaso
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import mmap
 import os
 import platform
 import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,8 @@ _PROBE_BYTES = 64 << 20
 _IDLE_SECONDS = 2.5  # some kernels write off pages of the page cache that were not used for two seconds
 _MEMORY_KEYS = ("MemTotal", "MemFree", "MemAvailable", "Cached", "AnonHugePages", "Mlocked")
 _PACKAGES = ("torch", "transformers", "accelerate", "huggingface_hub", "safetensors", "diffusers", "numpy", "pytest")
+COMPILED_PACKAGES = ("torch", "transformers")
+_OF_THE_LINE = {"kind", "step", "rehearsal", "at", "name", "seconds"}  # keys that are not the fact's own
 _PCI = ("name", "driver_version", "memory.total", "memory.used", "persistence_mode", "pcie.link.gen.current",
         "pcie.link.gen.max", "pcie.link.width.current", "pcie.link.width.max")  # fmt: skip
 
@@ -46,6 +50,7 @@ def note_facts(journal: Journal, folder: Path, touched_bytes: int) -> None:
         ("machine", machine),
         ("gpu", gpu),
         ("packages", packages),
+        ("bytecode", bytecode),
         ("file system", lambda: file_system(folder)),
         ("huge pages", huge_pages),
         ("limits", limits),
@@ -65,7 +70,10 @@ def note(journal: Journal, name: str, ask: Callable[[], dict[str, Any]]) -> None
         found = ask()
     except Exception as error:  # whatever it is: the next fact is wanted
         found = {"error": f"{type(error).__name__}: {error}"}
-    journal.add("fact", name=name, seconds=round(time.monotonic() - begin, 3), **found)
+    seconds = round(time.monotonic() - begin, 3)
+    if _OF_THE_LINE & found.keys():
+        found = {"content": found}
+    journal.add("fact", name=name, seconds=seconds, **found)
     print(f"{name}: {found}", flush=True)
 
 
@@ -92,7 +100,8 @@ def gpu() -> dict[str, Any]:
     result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     if result.returncode != 0:
         raise OSError(f"nvidia-smi: {(result.stdout + result.stderr).strip()}")
-    return dict(zip(_PCI, (word.strip() for word in result.stdout.splitlines()[0].split(",")), strict=True))
+    found = dict(zip(_PCI, (word.strip() for word in result.stdout.splitlines()[0].split(",")), strict=True))
+    return {"gpu": found.pop("name"), **found}  # a fact's own name is in its line already
 
 
 def packages() -> dict[str, Any]:
@@ -106,6 +115,16 @@ def packages() -> dict[str, Any]:
         except PackageNotFoundError:
             found[name] = None
     return found
+
+
+def bytecode() -> dict[str, Any]:
+    """Return whether Python finds compiled code of what is imported most; without, imports take far longer."""
+    specs = {name: importlib.util.find_spec(name) for name in COMPILED_PACKAGES}
+    cached = {
+        name: os.path.exists(importlib.util.cache_from_source(spec.origin)) if spec and spec.origin else None
+        for name, spec in specs.items()
+    }
+    return {"cached": cached, "written": not sys.dont_write_bytecode, "folder": sys.pycache_prefix}
 
 
 def device() -> dict[str, Any]:

@@ -61,7 +61,7 @@ def merge(results: Results) -> dict[str, Any]:
     device = _last_fact(results, "device")
     content: dict[str, Any] = {
         "rehearsal": any(result["rehearsal"] for result in results),
-        "gpu": device.get("gpu") or _last_fact(results, "gpu").get("name") or _UNKNOWN,
+        "gpu": device.get("gpu") or _last_fact(results, "gpu").get("gpu") or _UNKNOWN,
         "driver": device.get("driver", _last_fact(results, "gpu").get("driver_version", _UNKNOWN)),
         "torch": device.get("torch", _last_fact(results, "packages").get("torch", _UNKNOWN)),
         "cuda": device.get("cuda", _UNKNOWN),

@@ -7,6 +7,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import facts
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,4 +71,16 @@ class Place:
             "PYTHONUNBUFFERED": "1",
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            **self._bytecode(),
         }
+
+    def _bytecode(self) -> dict[str, str]:
+        """Return what makes every process find compiled Python code that an earlier one wrote.
+
+        Packages from the kit have none at first. The machine's own may have none either, and lie where nothing is to be
+        changed; an image may forbid writing any. Compiling what a pipeline imports takes some 15 s a process.
+        """
+        written = {"PYTHONDONTWRITEBYTECODE": ""}
+        if all(facts.bytecode()["cached"].values()):
+            return written
+        return {**written, "PYTHONPYCACHEPREFIX": str(self.work / "bytecode")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from .processes import die_with_parent
 _CTEST_LINE = re.compile(r"^\s*\d+/\d+\s+Test\s+#\d+: (\S+) \.*\s*(.*?)\s+([\d.]+) sec")
 _CTEST_OUTCOMES = {"Passed": "passed", "***Not Run": "not run", "***Skipped": "not run"}
 _ONE_TEST = 60  # seconds
-_WORKERS = 4  # for tests that do not measure the GPU's memory
+_MOST_WORKERS = 12  # for tests that do not measure the GPU's memory
 _PLUGIN = "benchmarks.gpu.pytest_journal"
 GPU_TESTS = ROOT / "tests/python"
 FIRST_TESTS = "test_device_gpu.py"  # what only a GPU shows
@@ -62,7 +63,8 @@ def run_pytest(place: Place, marker: str, files: Sequence[str], *, parallel: boo
     if importlib.util.find_spec("pytest_timeout"):
         command.append(f"--timeout={_ONE_TEST}")
     if parallel and importlib.util.find_spec("xdist"):
-        command += ["-n", str(_WORKERS), "--dist", "loadfile"]
+        workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+        command += ["-n", str(workers), "--dist", "worksteal"]
     command += ["--collect-only", "--quiet", "--quiet"] * collect_only
     return subprocess.run([*command, *files], cwd=ROOT, check=False, preexec_fn=die_with_parent()).returncode == 0
 

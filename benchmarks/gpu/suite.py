@@ -166,7 +166,7 @@ FIRST = (
     Step("smoke", 50, 20, lambda call, _: [*call.journaled("smoke"), "--device", call.device]),
     Step("ctest", 62, 15, _ctest),
     Step("write", 82, 75, _write("sdxl")),  # 75 on a slow disk: without it nothing can be measured
-    Step("limits", 92, 10, _limits),
+    Step("limits", 97, 20, _limits),
     Step("warm", 220, 60, lambda call, seconds: call.measure(
         "sdxl", ("warm", "pipeline"), (*CONTENDERS, *_EXTRA), seconds, "--rounds", "3", "--checked")),
     Step("cold", 320, 60, lambda call, seconds: call.measure("sdxl", ("cold",), _COLD, seconds, "--rounds", "3")),

@@ -31,6 +31,9 @@ _PAIRS = (
     {"ring-mib": 256, "slot-mib": 8},
     {"streams": 1, "slot-mib": 8},
     {"streams": 1, "slot-mib": 16},
+    {"streams": 1, "threads": 8},
+    {"streams": 1, "threads": 12},
+    {"streams": 1, "ring-mib": 32},
 )
 _ONE_SETTING = 20.0  # seconds
 

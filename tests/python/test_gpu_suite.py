@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.gpu import manifest, suite
+from benchmarks.gpu import facts, manifest, suite
 from benchmarks.gpu.journal import REHEARSAL, Journal, JournalError, read
+from benchmarks.gpu.place import Place
 from support.gpu_suite import ROOT, SUITE, merged, run_module, stub_kit, suite_command, suite_environment
 from warpload.measuring import page_cache
 
@@ -55,7 +57,7 @@ def test_results_name_machine_and_limits(results: dict[str, Any], states: tuple[
     assert results["rehearsal"] is True
     assert {"gpu", "driver", "torch", "machine", "facts"} <= results.keys()
     assert results["gpu"] == "none (CPU)"
-    keys = {"h2d_ceiling_gbps": "host to device, pinned", "page_cache_gbps": "page cache to memory"}
+    keys = {"page_cache_gbps": "page cache to memory", "h2d_ceiling_gbps": "host to device, pinned"}
     if "cold" in states:
         keys["disk_ceiling_gbps"] = "disk, O_DIRECT"
     for key in keys:
@@ -167,6 +169,53 @@ def test_second_call_says_that_the_program_for_the_sweep_is_missing(tmp_path: Pa
     assert result["kind"] == "sweep"
     assert "the kit has no warpload_modelled_link" in result["error"]
     assert result["error"] in output
+
+
+def _answering_program(folder: Path, name: str, answer: str) -> None:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n", encoding="utf-8")
+    program.chmod(0o755)
+
+
+def test_facts_name_the_gpu_that_nvidia_smi_tells_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = "NVIDIA H100 80GB HBM3, 580.159.04, 81559, 4, Enabled, 5, 5, 16, 16"
+    _answering_program(tmp_path, "nvidia-smi", answer)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    facts.note(Journal(tmp_path / "results.jsonl"), "gpu", facts.gpu)
+
+    (line,) = read([tmp_path / "results.jsonl"])
+    assert (line["kind"], line["name"]) == ("fact", "gpu")
+    assert (line["gpu"], line["driver_version"], line["pcie.link.gen.max"]) == (
+        "NVIDIA H100 80GB HBM3",
+        "580.159.04",
+        "5",
+    )
+
+
+@pytest.mark.parametrize("fact", ["name", "kind", "seconds"])
+def test_a_fact_whose_content_has_a_name_of_the_line_ends_no_step(fact: str, tmp_path: Path) -> None:
+    facts.note(Journal(tmp_path / "results.jsonl"), "odd", lambda: {fact: "its own"})
+
+    (line,) = read([tmp_path / "results.jsonl"])
+    assert (line["kind"], line["name"], line["content"]) == ("fact", "odd", {fact: "its own"})
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["machine-has-bytecode", "machine-has-none"])
+def test_every_process_finds_what_an_earlier_one_compiled(
+    compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(facts, "bytecode", lambda: {"cached": {"torch": True, "transformers": compiled}})
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "compiled_once.py").write_text("", encoding="utf-8")
+    environment = Place(tmp_path / "kit", tmp_path).environment()
+
+    command = [sys.executable, "-c", "import compiled_once; print(compiled_once.__cached__)"]
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert Path(found).is_file()
+    assert Path(found).is_relative_to(tmp_path / ("site" if compiled else "bytecode"))
 
 
 @pytest.mark.parametrize(("plan", "whole"), [(suite.FIRST, suite.SECONDS), (suite.SECOND, suite.SECOND_SECONDS)])
