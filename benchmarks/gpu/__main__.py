@@ -90,16 +90,18 @@ def ctest(
 def pytest(
     kit: KitOption,
     work: WorkOption,
-    first: Annotated[bool, typer.Option(help="Only the tests of what only a GPU shows; else all others.")] = False,
+    part: Annotated[str, typer.Argument(help="first: what only a GPU shows; others; full-size: loads of 7 GB.")],
     rehearse: Annotated[bool, typer.Option(help="Find the GPU's tests, and run one file's on the CPU.")] = False,
 ) -> None:
     """Run the GPU's tests of Python; the journal is the one that the environment names."""
-    from .run_tests import FIRST_TESTS, GPU_TESTS, other_gpu_tests, run_pytest
+    from .run_tests import GPU_TESTS, PARTS, run_pytest, tests_of
 
+    if part not in PARTS:
+        raise typer.BadParameter(f"{part} is not one of {', '.join(PARTS)}")
     place = Place(kit, work)
-    files = [str(GPU_TESTS / FIRST_TESTS)] if first else other_gpu_tests()
-    passed = run_pytest(place, "gpu", files, parallel=not first, collect_only=rehearse)
-    if rehearse and not first:
+    marker, files = tests_of(part)
+    passed = run_pytest(place, marker, files, parallel=part == "others", collect_only=rehearse)
+    if rehearse and part == "others":
         passed &= run_pytest(place, "not gpu", [str(GPU_TESTS / "test_load_file.py")], parallel=True)
     raise typer.Exit(0 if passed else 1)
 

@@ -213,6 +213,9 @@ def _run_if_there_is_time(run: _Measurement, load: _Load, prepare: Callable[[], 
     checked = run.expected is not None and load.loader not in run.compared
     try:
         result = _run(run, load, checked=checked)
+    except processes.OutOfTimeError as error:
+        run.skip(load.key, f"no time was left: {_last_line(error)}")
+        return
     except processes.ContenderError as error:
         run.skip(load.key, f"failed: {_last_line(error)}")
         print(error, flush=True)

@@ -100,19 +100,24 @@ def _tests(results: Results) -> dict[str, Any]:
     found: dict[str, Any] = {suite: _counts([]) for suite in _SUITES}
     for suite in dict.fromkeys(result["suite"] for result in tests):
         found[suite] = _counts([result for result in tests if result["suite"] == suite])
-    for result in results:
-        if _is(result, "collected"):
-            counts = found.setdefault(result["suite"], _counts([]))
-            missing = result["tests"] - sum(1 for test in tests if _same_run(test, result))
-            if missing > 0:
-                counts["not_run"].append(f"{missing} of {result['step']}")
+    for (suite, step), collected in _collected(results).items():
+        # A step may have been run again: what any of its runs has finished is done.
+        done = {test["name"] for test in tests if (test["suite"], test["step"]) == (suite, step)}
+        if collected > len(done):
+            found.setdefault(suite, _counts([]))["not_run"].append(f"{collected - len(done)} of {step}")
     sanitizer = [test["outcome"] for test in tests if test["suite"] == "compute-sanitizer"]
     found["compute-sanitizer"] = _sanitizer(sanitizer)
     return found
 
 
-def _same_run(test: dict[str, Any], collected: dict[str, Any]) -> bool:
-    return bool(test["suite"] == collected["suite"] and test["step"] == collected["step"])
+def _collected(results: Results) -> dict[tuple[str, str], int]:
+    """Return how many tests each step of a suite has found, of its runs the one that found most."""
+    counts: dict[tuple[str, str], int] = {}
+    for result in results:
+        if _is(result, "collected"):
+            key = (result["suite"], result["step"])
+            counts[key] = max(counts.get(key, 0), result["tests"])
+    return counts
 
 
 def _counts(tests: Results) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def _model_part(results: Results, key: str) -> dict[str, Any]:
         **asdict(limits),
         **figures,
         "bars": [bar.to_json() for bar in report.bars(model["bytes"], figures)],
-        "not_measured": {result["what"]: result["reason"] for result in own if _is(result, "not_measured")},
+        "not_measured": _not_measured(own),
         "verified_tensors": {r["loader"]: r["tensors"] for r in own if _is(r, "verified") and not r["wrong"]},
         "wrong_tensors": {r["loader"]: r["wrong"] for r in own if _is(r, "verified") and r["wrong"]},
         "packages": {name: value for r in own if _is(r, "versions") for name, value in r["versions"].items()},
@@ -162,6 +167,14 @@ def _model_part(results: Results, key: str) -> dict[str, Any]:
         "ceilings": [asdict(ceiling) for ceiling in found],
         "runs": runs,
     }
+
+
+def _not_measured(own: Results) -> dict[str, str]:
+    """Return what has no figure, with the reason; what was measured in another call of the suite has one."""
+    loads = [(run["loader"], run["case"]) for run in own if _is(run, "load")]
+    measured = {f"{loader}, {case}" for loader, case in loads} | {loader for loader, _ in loads}
+    found = {result["what"]: result["reason"] for result in own if _is(result, "not_measured")}
+    return {what: reason for what, reason in found.items() if what not in measured}
 
 
 def _steps(results: Results) -> list[dict[str, Any]]:

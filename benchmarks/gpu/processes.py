@@ -26,6 +26,10 @@ class ContenderError(RuntimeError):
     """A contender's process failed; the message has its command and what it wrote to its standard error."""
 
 
+class OutOfTimeError(ContenderError):
+    """A contender's process was killed because its time was up."""
+
+
 def run_contender(options: Sequence[str], *, seconds: float, overlay: Path | None = None) -> dict[str, Any]:
     """Run contender.py in a fresh process and return its result.
 
@@ -35,7 +39,8 @@ def run_contender(options: Sequence[str], *, seconds: float, overlay: Path | Non
         overlay: folder of packages that come before the installed ones.
 
     Raises:
-        ContenderError: it failed or was killed.
+        OutOfTimeError: it was killed after that time.
+        ContenderError: it failed.
     """
     read_end, write_end = os.pipe()
     command = [sys.executable, contender.__file__, *options, "--json-fd", str(write_end)]
@@ -49,9 +54,11 @@ def run_contender(options: Sequence[str], *, seconds: float, overlay: Path | Non
             preexec_fn=die_with_parent(),
         )  # fmt: skip
         os.close(write_end)
-        with _killed_after(process, seconds), open(read_end, encoding="utf-8") as pipe:
+        with _killed_after(process, seconds) as is_out_of_time, open(read_end, encoding="utf-8") as pipe:
             output = pipe.read()
             status = process.wait()
+        if is_out_of_time():
+            raise OutOfTimeError(f"{' '.join(command)}\nkilled after {seconds:.0f} s")
         if status != 0 or not output:
             messages.seek(0)
             raise ContenderError(f"{' '.join(command)}\nended with status {status}:\n{messages.read().strip()}")
@@ -60,12 +67,18 @@ def run_contender(options: Sequence[str], *, seconds: float, overlay: Path | Non
 
 
 @contextlib.contextmanager
-def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
-    """Kill the process when it takes too long, and when this one is interrupted."""
-    timer = threading.Timer(seconds, process.kill)
+def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[Callable[[], bool]]:
+    """Kill the process when it takes too long, which can be asked for, and when this one is interrupted."""
+    out_of_time = threading.Event()
+
+    def kill() -> None:
+        out_of_time.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, kill)
     timer.start()
     try:
-        yield
+        yield out_of_time.is_set
     finally:
         timer.cancel()
         if process.poll() is None:

@@ -24,7 +24,8 @@ _ONE_TEST = 60  # seconds
 _MOST_WORKERS = 12  # for tests that do not measure the GPU's memory
 _PLUGIN = "benchmarks.gpu.pytest_journal"
 GPU_TESTS = ROOT / "tests/python"
-FIRST_TESTS = "test_device_gpu.py"  # what only a GPU shows
+_FIRST_TESTS = "test_device_gpu.py"  # what only a GPU shows
+PARTS = {"first": "gpu and not full_size", "others": "gpu", "full-size": "gpu and full_size"}  # name -> marker
 
 
 def run_ctest(journal: Journal, place: Place, label: str) -> bool:
@@ -69,10 +70,11 @@ def run_pytest(place: Place, marker: str, files: Sequence[str], *, parallel: boo
     return subprocess.run([*command, *files], cwd=ROOT, check=False, preexec_fn=die_with_parent()).returncode == 0
 
 
-def other_gpu_tests() -> list[str]:
-    """Return the files with tests for a GPU, but for the first."""
-    found = sorted(GPU_TESTS.glob("test_device_*.py"))
-    return [str(path) for path in found if path.name != FIRST_TESTS]
+def tests_of(part: str) -> tuple[str, list[str]]:
+    """Return the marker and the files of a part; those that measure the GPU's memory are apart, and run one by one."""
+    others = part == "others"
+    files = [path for path in sorted(GPU_TESTS.glob("test_device_*.py")) if (path.name != _FIRST_TESTS) == others]
+    return PARTS[part], [str(path) for path in files]
 
 
 def run_sanitizer(journal: Journal, place: Place, seconds: float) -> bool:

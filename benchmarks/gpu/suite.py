@@ -163,17 +163,18 @@ FIRST = (
     Step("facts", 14, 10, _facts(60)),
     Step("pinning", 20, 5, _pinning),
     Step("install", 36, 150, _install),  # 150 where parts of the kit do not run and are built
-    Step("smoke", 50, 20, lambda call, _: [*call.journaled("smoke"), "--device", call.device]),
-    Step("ctest", 62, 15, _ctest),
-    Step("write", 82, 75, _write("sdxl")),  # 75 on a slow disk: without it nothing can be measured
-    Step("limits", 97, 20, _limits),
-    Step("warm", 220, 60, lambda call, seconds: call.measure(
+    Step("smoke", 70, 40, lambda call, _: [*call.journaled("smoke"), "--device", call.device]),  # compiles all imports
+    Step("ctest", 86, 15, _ctest),
+    Step("pytest-first", 150, 40, _pytest("first")),
+    Step("pytest", 190, 30, _pytest("others")),
+    Step("write", 216, 75, _write("sdxl")),  # 75 on a slow disk: without it nothing can be measured
+    Step("limits", 230, 20, _limits),
+    Step("warm", 330, 60, lambda call, seconds: call.measure(
         "sdxl", ("warm", "pipeline"), (*CONTENDERS, *_EXTRA), seconds, "--rounds", "3", "--checked")),
-    Step("cold", 320, 60, lambda call, seconds: call.measure("sdxl", ("cold",), _COLD, seconds, "--rounds", "3")),
-    Step("write-large", 350, 60, _write("large")),
-    Step("large", 420, 50, _large),
-    Step("pytest-first", 490, 40, _pytest("--first")),
-    Step("pytest", SECONDS - _MERGING, 20, _pytest()),
+    Step("cold", 400, 60, lambda call, seconds: call.measure("sdxl", ("cold",), _COLD, seconds, "--rounds", "3")),
+    Step("write-large", 430, 60, _write("large")),
+    Step("large", 490, 50, _large),
+    Step("pytest-full-size", SECONDS - _MERGING, 20, _pytest("full-size")),
 )  # fmt: skip
 SECOND = (
     Step("facts", 10, 8, _facts(1)),  # the results name the GPU, and it may be another machine after all

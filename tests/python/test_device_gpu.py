@@ -66,6 +66,7 @@ def assert_peak_is_the_weights(before: int, pipeline: Any) -> None:
 # -- full size --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full_size
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, None], ids=str)
 def test_a_pipeline_of_full_size_equals_stock(dtype: torch.dtype | None, full_size: Path) -> None:
     stock = diffusers.DiffusionPipeline.from_pretrained(full_size, device_map="cuda", dtype=dtype)
@@ -75,6 +76,7 @@ def test_a_pipeline_of_full_size_equals_stock(dtype: torch.dtype | None, full_si
     assert_same_pipeline(ours, stock)
 
 
+@pytest.mark.full_size
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_the_peak_of_a_load_is_the_weights(dtype: torch.dtype, full_size: Path) -> None:
     before = torch.cuda.memory_allocated()
@@ -84,6 +86,7 @@ def test_the_peak_of_a_load_is_the_weights(dtype: torch.dtype, full_size: Path) 
     assert_peak_is_the_weights(before, pipeline)
 
 
+@pytest.mark.full_size
 def test_a_pipeline_made_from_another_takes_no_memory(full_size: Path) -> None:
     pipeline = warpload.DiffusionPipeline.from_pretrained(full_size, device_map="cuda", dtype=torch.float16)
     before = torch.cuda.memory_allocated()
@@ -95,6 +98,7 @@ def test_a_pipeline_made_from_another_takes_no_memory(full_size: Path) -> None:
     assert other.unet is pipeline.unet
 
 
+@pytest.mark.full_size
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=str)
 def test_the_peak_of_a_move_is_the_weights(dtype: torch.dtype | None, full_size: Path) -> None:
     before = torch.cuda.memory_allocated()
@@ -109,6 +113,7 @@ def test_the_peak_of_a_move_is_the_weights(dtype: torch.dtype | None, full_size:
     assert_same_pipeline(pipeline, stock)
 
 
+@pytest.mark.full_size
 def test_all_memory_goes_back(full_size: Path) -> None:
     before = torch.cuda.memory_allocated()
     pipeline = warpload.DiffusionPipeline.from_pretrained(full_size, device_map="cuda", dtype=torch.float16)
@@ -353,6 +358,7 @@ def test_an_arena_that_does_not_fit_is_refused_before_anything_is_taken(
     assert_same_tensors({name: tensor.cpu() for name, tensor in loaded.items()}, expected)
 
 
+@pytest.mark.full_size
 def test_a_pipeline_that_does_not_fit_is_refused_and_fits_later(saved: Saved, full_size: Path) -> None:
     before, total = torch.cuda.memory_allocated(), torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 1024 * MIB) / total)

@@ -124,11 +124,13 @@ def test_any_other_error_of_the_allocator_ends_the_load(
 @pytest.mark.gpu
 def test_counts_as_torchs_memory_on_a_gpu(gpu: Device, staging: Staging, values: tuple[Path, torch.Tensor]) -> None:
     torch.cuda.synchronize()
+    torch.cuda.empty_cache()  # torch may hand out a cached piece whole that is larger than what is asked for
     before = torch.cuda.memory_allocated()
 
     loaded = load(gpu, values[0])
-    kept = torch.cuda.memory_allocated() - before - loaded.nbytes
-
-    assert 0 < kept <= SLOTS * (4 << 20)
+    with_staging = torch.cuda.memory_allocated()
     warpload.release_pinned_memory()
-    assert torch.cuda.memory_allocated() - before <= loaded.nbytes + 512
+    weights = torch.cuda.memory_allocated() - before
+
+    assert 0 < with_staging - before - weights <= SLOTS * (4 << 20)
+    assert loaded.nbytes <= weights <= loaded.nbytes + 10 * 512  # nine small tensors lie in its segment

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu import facts, manifest, suite
-from benchmarks.gpu.journal import REHEARSAL, Journal, JournalError, read
+from benchmarks.gpu import contender, facts, manifest, merge, processes, suite
+from benchmarks.gpu.journal import REHEARSAL, STEP, Journal, JournalError, read
 from benchmarks.gpu.place import Place
 from support.gpu_suite import ROOT, SUITE, merged, run_module, stub_kit, suite_command, suite_environment
 from warpload.measuring import page_cache
@@ -290,6 +290,37 @@ def test_results_of_two_calls_are_put_together(tmp_path: Path, monkeypatch: pyte
     assert content["rehearsal"] is False
     assert content["sweep"][0]["setting"] == setting
     assert content["sweep"][0]["result"] == {"first": 0.9}
+
+
+def test_what_one_call_lacked_and_another_has_is_not_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = {"model": "sdxl", "name": "a", "dtype": "float16", "bytes": 1000, "files": 1}
+    load = {"model": "sdxl", "case": "warm", "loader": "warpload", "round": 0, "seconds": 1.0, "page_cache": {}}
+    monkeypatch.setenv(REHEARSAL, "0")
+    monkeypatch.setenv(STEP, "pytest")
+    first, second = (Journal(tmp_path / name) for name in ("first.jsonl", "second.jsonl"))
+    for journal, names in ((first, ("a", "b")), (second, ("b", "c"))):
+        journal.add("model", **model)
+        journal.add("collected", suite="pytest", tests=4)
+        for name in names:
+            journal.add("test", suite="pytest", name=name, outcome="passed", seconds=0.1, message="")
+    for what in ("warpload, warm", "warpload, cold"):
+        first.add("not_measured", model="sdxl", what=what, reason="no time was left")
+    second.add("load", **load, peak_device_bytes=None)
+
+    content = merge.merge(read([first.path, second.path]))
+
+    assert content["not_measured"] == {"warpload, cold": "no time was left"}
+    assert content["tests"]["pytest"] == {"passed": 3, "failed": [], "not_run": ["1 of pytest"]}
+
+
+def test_a_contender_that_is_killed_at_its_limit_was_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contender, "__file__", "-c")  # of the interpreter, in place of the contender's script
+
+    with pytest.raises(processes.OutOfTimeError, match="killed after 1 s"):
+        processes.run_contender(["import time; time.sleep(600)"], seconds=1.0)
+    with pytest.raises(processes.ContenderError, match="status 3") as caught:
+        processes.run_contender(["raise SystemExit(3)"], seconds=60.0)
+    assert not isinstance(caught.value, processes.OutOfTimeError)
 
 
 def test_damage_of_a_kit_and_another_tree_are_noticed(tmp_path: Path) -> None:
