@@ -78,8 +78,8 @@ def test_groups_of_layers_are_offloaded(pair: tuple[DiffusionPipeline, Diffusion
     ours, stock = pair
     try:
         enable(stock)
-    except AttributeError:  # diffusers 0.40 wants an accelerator for it
-        with pytest.raises(AttributeError):
+    except (AttributeError, RuntimeError) as error:  # diffusers 0.40 and torch 2.6 want an accelerator for it
+        with pytest.raises(type(error)):
             enable(ours)
         return
     enable(ours)

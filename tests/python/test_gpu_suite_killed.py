@@ -61,8 +61,8 @@ def assert_kept(seen: Results, output: Path) -> None:
 
 
 def comes_true(condition: Callable[[], bool]) -> bool:
-    """Tell whether it is so within seconds: the kernel ends processes one after the other."""
-    deadline = time.monotonic() + 5.0
+    """Tell whether it is so soon: the kernel ends processes one after the other, on a busy machine slowly."""
+    deadline = time.monotonic() + 60.0
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -17,6 +17,8 @@ from support.compare import assert_loaded_natively, assert_same_pipeline
 from support.devices import Device, models_of
 from support.loading import assert_loads_as_stock, load_both
 from support.pipelines import DTYPES, FAMILIES, MODELS, Saved
+from warpload.models.joint_load import WantedModel
+from warpload.pipelines import early_start
 
 
 @pytest.mark.parametrize("dtype", ["no-dtype", "float16", "bfloat16"])
@@ -42,6 +44,33 @@ def test_a_variant_is_taken_where_there_is_one(dtype: str, copied: Saved) -> Non
     report = assert_loads_as_stock(folder, variant="fp16", **DTYPES[dtype])
 
     assert_loaded_natively(report, MODELS["stable-diffusion-xl"])
+
+
+def test_files_of_the_variant_are_those_that_begin_before_the_classes_are_known(
+    copied: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied("stable-diffusion-xl")
+    half = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=torch.float16)
+    half.unet.save_pretrained(folder / "unet", variant="fp16")
+    half.text_encoder.save_pretrained(folder / "text_encoder", variant="fp16")
+    begun: dict[str, str] = {}
+    find = early_start.wanted_models
+
+    def find_and_note(*arguments: Any) -> list[WantedModel]:
+        found = find(*arguments)
+        begun.update({model.label: Path(model.path).name for model in found})
+        return found
+
+    monkeypatch.setattr(early_start, "wanted_models", find_and_note)
+
+    assert_loads_as_stock(folder, variant="fp16")
+
+    assert begun == {
+        "unet": "diffusion_pytorch_model.fp16.safetensors",
+        "text_encoder": "model.fp16.safetensors",
+        "text_encoder_2": "model.safetensors",
+        "vae": "diffusion_pytorch_model.safetensors",
+    }
 
 
 @pytest.mark.parametrize("shard_size", ["4KB", "1GB"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import diffusers
+import torch
 import transformers
 
 CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
@@ -14,3 +15,7 @@ def is_pinned() -> bool:
     """Tell whether diffusers and transformers are those that constraints.txt pins; older ones lack some classes."""
     pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
     return (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"])
+
+
+# What torch raises for a device's error; torch 2.6 has no class of its own for it.
+TORCHS_DEVICE_ERROR: type[RuntimeError] = getattr(torch, "AcceleratorError", RuntimeError)
