@@ -68,7 +68,9 @@ def _timed_load(arguments: argparse.Namespace, cleanup: contextlib.ExitStack) ->
     seconds = {"interpreter": _ENTERED - process_start, "torch": _timed(lambda: importlib.import_module("torch"))}
     page_cache = "as the caller left it"
     if arguments.mode == "load":
-        seconds["library"] = _timed(lambda: _import_everything(Path(arguments.model), library, arguments.pipeline_class))
+        seconds["library"] = _timed(
+            lambda: _import_everything(Path(arguments.model), library, arguments.pipeline_class)
+        )
         page_cache = _prepare(Path(arguments.model), arguments.cache, arguments.touch_bytes, cleanup)
     else:
         seconds["library"] = _timed(lambda: _pipeline_class(library, arguments.pipeline_class))

@@ -1,7 +1,7 @@
 """The one table of contenders on the CPU: what each is, which packages it is made of, and its best settings.
 
-The settings are those that each one's own documentation, or source where that is silent, gives for the state of the page
-cache; `loaders` applies them. Imports only the standard library.
+The settings are those that each one's own documentation, or source where that is silent, gives for the state of the
+page cache; `loaders` applies them. Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m warpload.measuring.file_contender --loader fastsafetensors --model FOLDER --dtype bfloat16
 
-Everything that the load needs is imported before the clock. After it, "first_read" is the time that reading one byte in
-every page of every tensor takes: who maps files is ready before it has read them. `--convert FOLDER` writes the files of
-a contender's own format instead, one a component, and times that.
+Everything that the load needs is imported before the clock. After it, "first_read" is the time that reading one byte
+in every page of every tensor takes: who maps files is ready before it has read them. `--convert FOLDER` writes the
+files of a contender's own format instead, one a component, and times that.
 
 The contender's own packages (`--packages`) come before the installed ones. What is not installed is in the result as
 "missing", with the reason; any other failure is the process's own.
@@ -73,7 +73,9 @@ def _load(loader: Any, arguments: argparse.Namespace) -> dict[str, Any]:
     loaded = {name: load_component(loader, files, job) for name, files in components.items()}
     ready = time.monotonic_ns()
     processor_end = resource.getrusage(resource.RUSAGE_SELF)
-    tensors = {f"{component}/{name}": tensor for component, (found, _) in loaded.items() for name, tensor in found.items()}
+    tensors = {
+        f"{component}/{name}": tensor for component, (found, _) in loaded.items() for name, tensor in found.items()
+    }
     first = time.monotonic_ns()
     digest.read_pages(tensors.values())
     used = time.monotonic_ns()

@@ -140,7 +140,12 @@ class Conditions:
     """
 
     def __init__(
-        self, model: Path, *, cold: bool = False, files: Sequence[Path] | None = None, like: Sequence[Path] | None = None
+        self,
+        model: Path,
+        *,
+        cold: bool = False,
+        files: Sequence[Path] | None = None,
+        like: Sequence[Path] | None = None,
     ) -> None:
         self.model = model
         self.cold = cold
