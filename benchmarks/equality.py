@@ -1,6 +1,6 @@
 """Loads one pipeline with stock and with warpload in several dtypes, in fresh processes, and compares every tensor.
 
-The counterpart of load_times.py: that one says how fast, this one that it is right. Not timed.
+The counterpart of `warpload bench` for more dtypes: that one says how fast, this one that it is right. Not timed.
 """
 
 from __future__ import annotations

@@ -21,10 +21,12 @@ class Job:
     Attributes:
         cold: the files are not in the page cache.
         dtype: that floating-point tensors are wanted in, by torch's name; "none" for the files' own.
+        device: where the tensors go; the CPU, but for benchmarks/gpu.
     """
 
     cold: bool
-    dtype: str
+    dtype: str = "none"
+    device: str = "cpu"
 
     @property
     def torch_dtype(self) -> Any:
@@ -109,7 +111,7 @@ def _fastsafetensors(files: Sequence[Path], job: Job) -> tuple[Tensors, Any]:
     from fastsafetensors import SafeTensorsFileLoader
 
     os.environ["FASTSAFETENSORS_ODIRECT"] = "1" if job.cold else "0"
-    loader = SafeTensorsFileLoader(None, "cpu", nogds=True, max_threads=_cores())
+    loader = SafeTensorsFileLoader(None, job.device, nogds=True, max_threads=_cores())
     loader.add_filenames({0: [str(path) for path in files]})
     buffers = loader.copy_files_to_device()
     return {name: buffers.get_tensor(name) for name in loader.get_keys()}, (loader, buffers)
@@ -126,7 +128,7 @@ def _runai_streamer(files: Sequence[Path], job: Job) -> tuple[Tensors, None]:
         os.environ["RUNAI_STREAMER_FS_STRATEGY"] = "sync_buffered"
         os.environ["RUNAI_STREAMER_CONCURRENCY"] = str(_cores())
     with SafetensorsStreamer() as streamer:
-        streamer.stream_files([str(path) for path in files], device="cpu")
+        streamer.stream_files([str(path) for path in files], device=job.device)
         return dict(streamer.get_tensors()), None
 
 
@@ -178,7 +180,7 @@ def _instanttensor(files: Sequence[Path], job: Job) -> tuple[Tensors, None]:
     from instanttensor import BackendPolicy, safe_open
 
     backend = None if job.cold else BackendPolicy.BUFFERED
-    with safe_open([str(path) for path in files], framework="pt", device="cpu", backend=backend) as opened:
+    with safe_open([str(path) for path in files], framework="pt", device=job.device, backend=backend) as opened:
         return dict(opened.tensors()), None
 
 

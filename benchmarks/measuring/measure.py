@@ -157,6 +157,7 @@ class _Group:
         timed: scenarios with their modes.
         digests: what the tensors must be, by dtype; None where stock cannot tell.
         point: along an axis of GROWTH.
+        loaded: the loads without a clock, by contender and dtype; None where one failed.
     """
 
     shared: _Shared
@@ -166,6 +167,7 @@ class _Group:
     timed: Sequence[tuple[str, str]]
     digests: dict[str, Digest | None] = field(default_factory=dict)
     point: Point | None = None
+    loaded: dict[tuple[str, str], Record | None] = field(default_factory=dict)
 
     def measure(self) -> None:
         """Check everybody, then time who can; one dtype after the other."""
@@ -181,55 +183,58 @@ class _Group:
                 self._rounds(scenario, mode, dtype, able)
 
     def expected(self, dtype: str) -> Digest | None:
-        """Return what stock's tensors are, loaded once; None, and a problem noted, where it cannot load."""
+        """Return what stock's tensors are; None, and a problem noted, where it cannot load."""
         if dtype not in self.digests:
             reference = CONTENDERS[REFERENCE[self.kind]]
-            try:
-                run = run_contender(self._request(reference, dtype, self._mode, digest=True), self.conditions)
-                self.digests[dtype] = run.digest
-            except ContenderError as error:
-                self.digests[dtype] = None
-                self.shared.results.note(_problem(self._scenario, reference, dtype, error))
+            record = self._first_load(reference, dtype)
+            self.digests[dtype] = record.run.digest if record else None
         return self.digests[dtype]
 
     @property
     def _scenario(self) -> str:
         return self.timed[0][0] if self.timed else MEMORY
 
-    @property
-    def _mode(self) -> str:
-        return "files" if self.kind == OF_FILES else "load"
-
     def _check(self, contender: Contender, dtype: str) -> bool:
-        """Load once without a clock; tell whether the contender can, whatever its bits."""
-        plan, results = self.shared.plan, self.shared.results
+        """Load once without a clock; tell whether there is something to be timed."""
+        results = self.shared.results
         if contender.name == FLOOR:
             return self._floor_is_here(dtype)
-        self._say(dtype, contender, "checked and watched")
         expected = self.expected(dtype)
-        try:
-            request = self._request(contender, dtype, self._mode, digest=True, memory=True)
-            record = self._record(MEMORY, request, 0)
-        except ContenderError as error:
-            results.note(_problem(self._scenario, contender, dtype, error))
+        record = self._first_load(contender, dtype)
+        if record is None or not self._is_right(contender, dtype, expected, record.run.digest):
             return False
-        assert record.run.digest is not None
-        if expected is None:
-            words = f"there is nothing to compare its tensors with, as {REFERENCE[self.kind]} failed"
-            results.note(Problem(self._scenario, contender.name, dtype, "unchecked", words))
-        else:
-            self._judge(contender, dtype, expected, record.run.digest)
-        if MEMORY in plan.scenarios and self.point is None:
+        if MEMORY in self.shared.plan.scenarios and self.point is None:
             results.records.append(record)
         return True
 
-    def _judge(self, contender: Contender, dtype: str, expected: Digest, actual: Digest) -> None:
+    def _first_load(self, contender: Contender, dtype: str) -> Record | None:
+        """Load once, hashed and watched; None, and a problem noted, where that fails. The reference is loaded once."""
+        key = (contender.name, dtype)
+        if key not in self.loaded:
+            self._say(dtype, contender, "checked and watched")
+            mode = "files" if self.kind == OF_FILES else "load"
+            try:
+                request = self._request(contender, dtype, mode, checked=True)
+                self.loaded[key] = self._record(MEMORY, request, 0)
+            except ContenderError as error:
+                self.loaded[key] = None
+                self.shared.results.note(_problem(self._scenario, contender, dtype, error))
+        return self.loaded[key]
+
+    def _is_right(self, contender: Contender, dtype: str, expected: Digest | None, actual: Digest | None) -> bool:
+        """Compare a contender's tensors with stock's; they count unless they differ."""
         results = self.shared.results
-        results.compared[f"{self._scenario} {dtype} {contender.name}"] = len(expected.tensors)
+        assert actual is not None
+        if expected is None:
+            words = f"there is nothing to compare its tensors with, as {REFERENCE[self.kind]} failed"
+            results.note(Problem(self._scenario, contender.name, dtype, "unchecked", words))
+            return True
         lines = differences(expected, actual)
+        results.compared[f"{self._scenario} {dtype} {contender.name}"] = len(expected.tensors)
         if lines:
             words = f"{len(lines)} differences: {'; '.join(lines[:_SHOWN_DIFFERENCES])}"
             results.note(Problem(self._scenario, contender.name, dtype, "wrong", words))
+        return not lines
 
     def _rounds(self, scenario: str, mode: str, dtype: str, able: list[Contender]) -> None:
         for number in range(self.shared.plan.runs):
@@ -248,18 +253,16 @@ class _Group:
         where = f"growth, {self.point.axis} {self.point.amount:g}" if self.point else self.kind
         self.shared.announce(f"{where}, {dtype}: {contender.name}, {words}")
 
-    def _request(
-        self, contender: Contender, dtype: str, mode: str, *, digest: bool = False, memory: bool = False
-    ) -> Request:
+    def _request(self, contender: Contender, dtype: str, mode: str, *, checked: bool = False) -> Request:
         plan = self.shared.plan
         return Request(
             contender.name,
             dtype,
             mode,
-            digest=digest,
+            digest=checked,
             pipeline_class=self.point.pipeline_class if self.point else "auto",
             packages=package_folder(plan.packages, contender.name),
-            memory=memory,
+            memory=checked,
             limit=plan.limit,
         )
 

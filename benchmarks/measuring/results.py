@@ -88,7 +88,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a contender has no figure, or one that does not count.
+    """Why a contender has no figure.
 
     Attributes:
         scenario: in which; of runs that more than one share, the first.
@@ -157,21 +157,13 @@ class Results:
         )
 
     def spread(self, group: tuple[str, str, str], contender: str, figure: str) -> Spread | None:
-        """Return a figure's spread over the rounds, or None where there is no run that counts."""
-        if self.is_wrong(contender, group[2]):
-            return None
+        """Return a figure's spread over the rounds, or None where there is no run."""
         values = [
             record.figure(figure)
             for record in self.records
             if (record.scenario, record.kind, record.run.dtype, record.run.loader) == (*group, contender)
         ]
         return Spread.of(values) if values else None
-
-    def is_wrong(self, contender: str, dtype: str) -> bool:
-        """Whether a contender's tensors were not those that they must be, so that its times do not count."""
-        return any(
-            (problem.contender, problem.dtype, problem.kind) == (contender, dtype, "wrong") for problem in self.problems
-        )
 
     def ranking(self, group: tuple[str, str, str]) -> list[tuple[str, Spread]]:
         """Return who took part in a group, the best first; the floor is nobody's rival and not in it."""
@@ -187,10 +179,9 @@ class Results:
     def points(self, axis: str, dtype: str, contender: str, figure: str) -> list[tuple[float, float]]:
         """Return (amount, median seconds) along an axis."""
         values: dict[float, list[float]] = {}
-        if not self.is_wrong(contender, dtype):
-            for record in self.records:
-                if (record.axis, record.run.dtype, record.run.loader) == (axis, dtype, contender):
-                    values.setdefault(record.amount, []).append(record.figure(figure))
+        for record in self.records:
+            if (record.axis, record.run.dtype, record.run.loader) == (axis, dtype, contender):
+                values.setdefault(record.amount, []).append(record.figure(figure))
         return [(amount, statistics.median(values[amount])) for amount in sorted(values)]
 
     def slope(self, axis: str, dtype: str, contender: str, figure: str) -> Slope | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ _OWN, _OWN_LIGHT = "#0072B2", "#8CC1E0"
 _OTHER, _OTHER_LIGHT = "#6B6B6B", "#C4C4C4"
 _LINES = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#6B6B6B")
 _MARKERS = "sD^vPX"
-_WIDTH, _BAR_HEIGHT, _MARGIN, _LINE_HEIGHT = 10.0, 0.34, 0.95, 3.4
+_WIDTH, _BAR_HEIGHT, _MARGIN, _LINE_HEIGHT = 6.2, 0.3, 0.95, 3.0
 _OWN_NAME = "warpload"
+_KINDS = {"files": "files", "pipeline": "the pipeline"}
+
+# A height, who draws, and what of the JSON file.
+_Cell = tuple[float, Callable[[Any, dict[str, Any]], None], dict[str, Any]]
 
 
 def write_plot(content: dict[str, Any], file: Path) -> None:
-    """Draw one benchmark.
+    """Draw one benchmark, two scenarios or dtypes beside each other.
 
     Args:
         content: as results.as_json makes it, or as it was read from the file.
@@ -28,18 +33,21 @@ def write_plot(content: dict[str, Any], file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bars = [summary for summary in content["summary"] if summary["figures"]]
-    lines = [growth for growth in content["growth"] if growth["points"]]
-    rows = [len(summary["figures"]) * _BAR_HEIGHT + _MARGIN for summary in bars] + [_LINE_HEIGHT] * len(lines)
-    if not rows:
+    cells: list[_Cell] = [
+        (len(it["figures"]) * _BAR_HEIGHT + _MARGIN, _draw_bars, it) for it in content["summary"] if it["figures"]
+    ]
+    cells += [(_LINE_HEIGHT, _draw_lines, it) for it in content["growth"] if it["points"]]
+    if not cells:
         raise ValueError("nothing was measured that could be drawn")
-    figure = Figure(figsize=(_WIDTH, sum(rows) + 0.6), layout="constrained")
+    columns = min(2, len(cells))
+    heights = [max(cell[0] for cell in cells[at : at + columns]) for at in range(0, len(cells), columns)]
+    figure = Figure(figsize=(_WIDTH * columns, sum(heights) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), 1, height_ratios=rows, squeeze=False)[:, 0]
-    for summary, plot in zip(bars, axes, strict=False):
-        _draw_bars(plot, summary)
-    for growth, plot in zip(lines, axes[len(bars) :], strict=True):
-        _draw_lines(plot, growth)
+    plots = figure.subplots(len(heights), columns, height_ratios=heights, squeeze=False).flatten()
+    for (_, draw, what), plot in zip(cells, plots, strict=False):
+        draw(plot, what)
+    for plot in plots[len(cells) :]:
+        plot.set_axis_off()
     figure.suptitle(_title(content), fontsize=9)
     figure.savefig(file, dpi=110)
 
@@ -71,25 +79,33 @@ def _draw_bars(plot: Any, summary: dict[str, Any]) -> None:
         ends = [end + value for end, value in zip(ends, values, strict=True)]
     for row, end in enumerate(ends):
         plot.text(end, row, f" {end:.2f}" if end >= 0.1 else f" {end:.3f}", va="center", fontsize=8)
+    plot.tick_params(labelsize=8)
     plot.set_yticks(range(len(names)), names, fontsize=8)
     plot.invert_yaxis()
     plot.margins(x=0.12)
     plot.spines[["top", "right"]].set_visible(False)
-    unit = "GB beyond the page cache" if in_bytes else "seconds: until ready, then first use of every page (hatched)"
+    unit = "GB beyond the page cache" if in_bytes else "seconds until ready, and of first use (hatched)"
     plot.set_xlabel(unit, fontsize=8)
-    plot.set_title(f"{summary['scenario']}: {summary['kind']}, {summary['dtype']}", fontsize=9, loc="left")
+    kind = f" of a load of {_KINDS[summary['kind']]}" if in_bytes else ""
+    plot.set_title(f"{summary['scenario']}{kind}, {summary['dtype']}", fontsize=9, loc="left")
 
 
 def _draw_lines(plot: Any, growth: dict[str, Any]) -> None:
     others = iter(zip(_LINES * 2, _MARKERS * 2, strict=True))
-    slopes = growth["slopes"]["used"]
+    ready, used = growth["slopes"]["ready"], growth["slopes"]["used"]
     for name, points in growth["points"].items():
         colour, marker = (_OWN, "o") if name == _OWN_NAME else next(others)
-        slope = f", {slopes[name]['value']:.2f} {growth['unit']}" if name in slopes else ""
+        slope = (
+            f": {used[name]['value']:.1f} {growth['unit']}, {ready[name]['value']:.1f} until ready"
+            if name in used
+            else ""
+        )
         plot.plot(*zip(*points, strict=True), color=colour, marker=marker, label=f"{name}{slope}", linewidth=1.8)
-    plot.set_xlabel(growth["axis"], fontsize=8)
+    plot.tick_params(labelsize=8)
+    plot.set_xlabel("GB" if growth["axis"] == "bytes" else growth["axis"], fontsize=8)
     plot.set_ylabel("seconds, first use included", fontsize=8)
     plot.set_ylim(bottom=0)
+    plot.margins(y=0.1)
     plot.spines[["top", "right"]].set_visible(False)
-    plot.legend(fontsize=8, frameon=False)
+    plot.legend(fontsize=7, frameon=False)
     plot.set_title(f"growth with {growth['axis']}, {growth['dtype']}", fontsize=9, loc="left")

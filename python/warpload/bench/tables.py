@@ -34,16 +34,17 @@ def result_tables(results: Results) -> Group:
         scenario, kind, dtype = group
         what = f"{SCENARIOS[scenario]}; {_KINDS[kind]}" if scenario == MEMORY else SCENARIOS[scenario]
         table = _memory_table if scenario == MEMORY else _times_table
-        parts += [table(results, group, f"{what}: {dtype}, files {cache}"), Text("")]
+        title = Text(f"{what}: {dtype}, files {cache}", style="italic")
+        parts += [title, table(results, group), Text("")]
     for axis, dtype in results.lines():
-        parts += [_growth_table(results, axis, dtype), Text("")]
+        parts += [*_growth_table(results, axis, dtype), Text("")]
     return Group(*parts, *_conversions(results), *_problems(results.problems), *_verdict(results))
 
 
-def _times_table(results: Results, group: tuple[str, str, str], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _times_table(results: Results, group: tuple[str, str, str]) -> Table:
+    table = Table()
     table.add_column("median seconds", no_wrap=True)
-    for heading in ("ready", "first use", "both", "min", "max", "runs", "/ warpload"):
+    for heading in ("ready", "first use", "both", "of both", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
     own = results.spread(group, OWN, USED)
     names = [name for name, _ in results.ranking(group)]
@@ -55,18 +56,17 @@ def _times_table(results: Results, group: tuple[str, str, str], title: str) -> T
         table.add_row(
             name,
             *(_seconds(it.median) for it in (ready, first, used)),
-            *(_seconds(value) for value in (used.smallest, used.largest)),
-            str(used.count),
+            f"{_seconds(used.smallest)}-{_seconds(used.largest)}",
             _ratio(used, own),
             style="bold" if name == OWN else "",
         )
     return table
 
 
-def _memory_table(results: Results, group: tuple[str, str, str], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _memory_table(results: Results, group: tuple[str, str, str]) -> Table:
+    table = Table()
     table.add_column("gigabytes", no_wrap=True)
-    for heading in ("most", "/ warpload"):
+    for heading in ("most", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
     own = results.spread(group, OWN, BYTES)
     for name, spread in results.ranking(group):
@@ -75,13 +75,13 @@ def _memory_table(results: Results, group: tuple[str, str, str], title: str) -> 
     return table
 
 
-def _growth_table(results: Results, axis: str, dtype: str) -> Table:
+def _growth_table(results: Results, axis: str, dtype: str) -> tuple[Text, Table]:
     unit = AXES[axis].unit
     names = [name for name, _ in results.slopes(axis, dtype, USED)]
     points = results.points(axis, dtype, names[0], USED) if names else []
     extent = f"{points[0][0]:g} to {points[-1][0]:g} {AXES[axis].word}" if points else "no points"
-    table = Table(title=f"growth with {extent}: {dtype}, {unit}", title_justify="left")
-    table.add_column("slope", no_wrap=True)
+    table = Table()
+    table.add_column(unit, no_wrap=True)
     for heading in ("until ready", "first use, too", "seconds at zero"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, slope in results.slopes(axis, dtype, USED):
@@ -89,7 +89,7 @@ def _growth_table(results: Results, axis: str, dtype: str) -> Table:
         assert ready is not None
         figures = (f"{ready.value:.2f}", f"{slope.value:.2f}", f"{slope.at_zero:.3f}")
         table.add_row(name, *figures, style="bold" if name == OWN else "")
-    return table
+    return Text(f"growth: {extent}, {dtype}", style="italic"), table
 
 
 def _seconds(value: float) -> str:
