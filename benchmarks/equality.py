@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from warpload.measuring.comparison import LOADERS, judge
-from warpload.measuring.runs import Conditions, ContenderError, Request, run_contender
+from warpload.measuring.fresh_process import ContenderError
+from warpload.measuring.runs import Conditions, Request, run_contender
 
 # The files' own dtypes, each dtype by itself, and a dictionary by component.
 DTYPES = ("none", "float16", "bfloat16", "float32", "default=bfloat16,vae=float32,text_encoder_2=float16")

@@ -21,8 +21,9 @@ from warpload.measuring.contenders import CONTENDERS, FLOOR, Contender, package_
 from warpload.measuring.contenders import FILES as OF_FILES
 from warpload.measuring.contenders import PIPELINE as OF_PIPELINE
 from warpload.measuring.digest import Digest, differences
+from warpload.measuring.fresh_process import ContenderError, NotInstalledError
 from warpload.measuring.results import FILES, GROWTH, MEMORY, PIPELINE, START, Problem, Record, Results
-from warpload.measuring.runs import Conditions, ContenderError, NotInstalledError, Request, Run, convert, run_contender
+from warpload.measuring.runs import Conditions, Request, Run, convert, run_contender
 
 # Whose tensors the others' are compared with, by what is loaded.
 REFERENCE = {OF_FILES: "safetensors", OF_PIPELINE: "stock"}
@@ -274,11 +275,15 @@ class _Group:
 
     def _floor_is_here(self, dtype: str) -> bool:
         plan = self.shared.plan
-        if plan.floor is not None and plan.floor.is_file():
-            return self._scenario != MEMORY
-        words = f"there is no program {plan.floor or 'warpload_floor'}"
-        self.shared.results.note(Problem(self._scenario, FLOOR, dtype, "not installed", words, CONTENDERS[FLOOR].cure))
-        return False
+        if plan.floor is None or not plan.floor.is_file():
+            words, cure = f"there is no program {plan.floor or 'warpload_floor'}", CONTENDERS[FLOOR].cure
+            self.shared.results.note(Problem(self._scenario, FLOOR, dtype, "not installed", words, cure))
+            return False
+        if plan.own_dtype not in _CODES or dtype not in _CODES:
+            words = f"it casts from and to {', '.join(_CODES)} only"
+            self.shared.results.note(Problem(self._scenario, FLOOR, dtype, "left out", words))
+            return False
+        return self._scenario != MEMORY
 
     def _floor(self, dtype: str) -> Run:
         before = self.conditions.prepare(dtype)

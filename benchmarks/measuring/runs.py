@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from warpload.measuring import contender, file_contender, machine, page_cache, weights
-from warpload.measuring.anonymous_memory import Sampler
 from warpload.measuring.digest import Digest
+from warpload.measuring.fresh_process import NotInstalledError, run_process
 from warpload.measuring.memory_reserve import MemoryReserve
 
 ELEMENT_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "none": None}
@@ -33,19 +25,6 @@ def element_size(dtype: str) -> int | None:
 
 # What a process allocates beside the weights while it loads: libraries, buffers, one tensor before its cast.
 _PROCESS_BYTES = 10**9
-
-
-class ContenderError(RuntimeError):
-    """A contender's process failed; the message has its command and what it wrote to its standard error."""
-
-    @property
-    def reason(self) -> str:
-        """The last line of what it wrote, which is the error's own."""
-        return str(self).rstrip().rpartition("\n")[2].strip()
-
-
-class NotInstalledError(ContenderError):
-    """A contender's packages are not here; the message has what Python said."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +184,7 @@ def run_contender(request: Request, conditions: Conditions) -> Run:
     """
     before = conditions.prepare(request.dtype)
     command = _command(request, conditions)
-    result, sampler = _run_process(command, limit=request.limit, watched=request.memory)
+    result, sampler = run_process(command, limit=request.limit, watched=request.memory)
     if "missing" in result:
         raise NotInstalledError(result["missing"])
     digest = result.get("digest")
@@ -248,7 +227,7 @@ def convert(loader: str, model: Path, target: Path, packages: Path | None, *, li
         *(sys.executable, file_contender.__file__, "--loader", loader, "--model", str(model)),
         *("--convert", str(target), *_packages(packages)),
     ]
-    result, _ = _run_process(command, limit=limit)
+    result, _ = run_process(command, limit=limit)
     if "missing" in result:
         raise NotInstalledError(result["missing"])
     return Conversion(result["seconds"]["convert"], result["bytes"])
@@ -267,37 +246,3 @@ def _command(request: Request, conditions: Conditions) -> list[str]:
 
 def _packages(folder: Path | None) -> list[str]:
     return [] if folder is None else ["--packages", str(folder.absolute())]
-
-
-def _run_process(command: list[str], *, limit: float, watched: bool = False) -> tuple[dict[str, Any], Sampler | None]:
-    """Run a contender's process; returns its result, and who watched its memory."""
-    read_end, write_end = os.pipe()
-    command = [*command, "--json-fd", str(write_end)]
-    # The files are here: asking the Hub about them would time the network.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_ENABLE_PARALLEL_LOADING", None)
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
-        with open(read_end, encoding="utf-8") as pipe:
-            environment[contender.PROCESS_START] = str(time.monotonic_ns())
-            process = subprocess.Popen(
-                command, env=environment, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=messages
-            )
-            os.close(write_end)
-            sampler = Sampler(process.pid) if watched else None
-            timer = threading.Timer(limit, process.kill)
-            timer.start()
-            try:
-                with sampler or contextlib.nullcontext():
-                    output = pipe.read()
-                status = process.wait()
-            except BaseException:  # an interrupt must not leave a process behind that holds gigabytes
-                process.kill()
-                process.wait()
-                raise
-            finally:
-                timer.cancel()
-        if status != 0 or not output:
-            messages.seek(0)
-            raise ContenderError(f"{' '.join(command)}\nended with status {status}:\n{messages.read().strip()}")
-    result: dict[str, Any] = json.loads(output)
-    return result, sampler

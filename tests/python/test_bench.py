@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +16,15 @@ from typer.testing import CliRunner
 from support.pipelines import Saved
 from support.rivals import CHANGES_A_BIT, FAILS, IS_NOT_THERE, write_rival
 from warpload.bench import session
-from warpload.bench.growth_files import TINY_SIZES, write_growth_files
+from warpload.bench.growth_files import TINY_SIZES
 from warpload.bench.plot import write_plot
 from warpload.cli import application
-from warpload.measuring import measure, weights
-from warpload.measuring.anonymous_memory import Sampler, of_process
-from warpload.measuring.contenders import CONTENDERS, FILES, FLOOR, OWN, PIPELINE
+from warpload.measuring import measure
+from warpload.measuring.contenders import CONTENDERS, OWN
 from warpload.measuring.digest import Digest
-from warpload.measuring.growing_pipeline import growing_pipeline
-from warpload.measuring.loaders import FILE_LOADERS
+from warpload.measuring.fresh_process import ContenderError
 from warpload.measuring.results import AXES, SCENARIOS, SCHEMA
-from warpload.measuring.runs import Conditions, ContenderError, Request, Run, run_contender
+from warpload.measuring.runs import Conditions, Request, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,31 +35,6 @@ def bench(*arguments: object) -> Result:
 
 def said(result: Result) -> str:
     return " ".join(result.output.split())
-
-
-# The table of contenders
-
-
-def test_every_contender_of_files_has_functions_and_own_formats_can_be_written() -> None:
-    of_files = {name for name, it in CONTENDERS.items() if FILES in it.kinds} - {FLOOR}
-    assert FILE_LOADERS.keys() == of_files
-    assert {name for name, it in FILE_LOADERS.items() if it.convert} == {n for n in CONTENDERS if CONTENDERS[n].suffix}
-
-
-def test_what_is_installed_for_the_benchmark_are_contenders_of_the_table_that_say_their_requirement() -> None:
-    lines = (ROOT / "benchmarks" / "contenders.txt").read_text(encoding="utf-8").splitlines()
-    installed = {line.split()[0]: line.split()[1] for line in lines if not line.startswith("#")}
-    required = {name: it.requirement for name, it in CONTENDERS.items() if it.requirement}
-    assert installed.keys() == required.keys()
-    for name, requirement in required.items():
-        assert installed[name].split("==")[0] == requirement.split(">=")[0]
-
-
-def test_the_gpu_suite_loads_by_the_same_functions() -> None:
-    from benchmarks.gpu.loaders import LOADERS
-
-    for name in ("fastsafetensors", "instanttensor", "runai-streamer"):
-        assert LOADERS[name].distributions[0] in CONTENDERS[name].distributions
 
 
 # Real processes
@@ -151,17 +123,6 @@ def unet_tensors(saved: Saved) -> dict[str, Any]:
     from diffusers import UNet2DModel
 
     return UNet2DModel.from_pretrained(saved("ddpm") / "unet").state_dict()
-
-
-def test_a_watched_load_tells_its_memory_and_one_that_is_timed_does_not(saved: Saved) -> None:
-    with Conditions(saved("ddpm")) as conditions:
-        watched, timed = (
-            run_contender(Request("safetensors", "bfloat16", "files", memory=memory), conditions)
-            for memory in (True, False)
-        )
-    assert watched.anonymous_bytes is not None
-    assert watched.anonymous_bytes > 0  # the cast tensors
-    assert timed.anonymous_bytes is None
 
 
 # Without processes
@@ -333,6 +294,40 @@ def test_cold_loads_are_told_so_and_have_settings_of_their_own(pretended: Any, s
     }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_floor_is_timed_by_its_program_and_is_nobodys_rival(
+    dtype: str, pretended: Any, saved: Saved, tmp_path: Path
+) -> None:
+    pretended(lambda *_: 1.0)
+    program = tmp_path / "floor"
+    program.write_text('#!/bin/sh\necho "{\\"seconds\\": 0.5, \\"arguments\\": \\"$*\\"}"\n', encoding="utf-8")
+    program.chmod(0o755)
+    file = tmp_path / "out.json"
+
+    result = bench(
+        *(saved("ddpm"), "--scenario", "files", "--dtype", dtype, "--runs", 1, "--json", file),
+        *("--against", "floor", "--floor", program, "--folder", tmp_path / "a"),
+    )
+
+    assert result.exit_code == 0, result.output
+    (summary,) = json.loads(file.read_text(encoding="utf-8"))["summary"]
+    assert summary["figures"]["floor"]["used"]["median"] == 0.5
+    assert summary["ranking"] == [OWN]
+
+
+def test_a_floor_that_was_not_built_is_named_with_the_cure(pretended: Any, saved: Saved, tmp_path: Path) -> None:
+    pretended(lambda *_: 1.0)
+
+    result = bench(
+        *(saved("ddpm"), "--scenario", "files", "--dtype", "float32", "--runs", 1, "--against", "floor"),
+        *("--floor", tmp_path / "nothing", "--folder", tmp_path / "a"),
+    )
+
+    assert result.exit_code == 0
+    assert "floor: not installed" in said(result)
+    assert "build warpload_floor" in said(result)
+
+
 # The plot
 
 
@@ -431,90 +426,3 @@ def test_the_help_has_examples() -> None:
 
     assert result.exit_code == 0
     assert "warpload bench my/pipeline --against stock" in said(result)
-
-
-# Files and memory
-
-
-def test_the_files_of_a_component_are_those_that_stock_loads_by_default(tmp_path: Path) -> None:
-    for name in ("unet/model.safetensors", "unet/model.fp16.safetensors", "vae/a-00001-of-00002.safetensors"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "vae" / "a-00002-of-00002.safetensors").touch()
-    (tmp_path / "vae" / "a-old.fp16.safetensors").touch()
-    index = {"weight_map": {"x": "a-00002-of-00002.safetensors", "y": "a-00001-of-00002.safetensors"}}
-    (tmp_path / "vae" / "a.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    (tmp_path / "scheduler").mkdir()
-
-    assert weights.component_files(tmp_path) == {
-        "unet": [tmp_path / "unet" / "model.safetensors"],
-        "vae": [tmp_path / "vae" / f"a-0000{number}-of-00002.safetensors" for number in (1, 2)],
-    }
-
-
-def test_growing_files_have_what_their_points_say(tmp_path: Path) -> None:
-    from safetensors import safe_open
-
-    for point in write_growth_files(tmp_path, TINY_SIZES, tuple(AXES)):
-        components = weights.component_files(point.folder)
-        files = [file for found in components.values() for file in found]
-        tensors = 0
-        for file in files:
-            with safe_open(file, framework="pt") as opened:
-                tensors += len(opened.keys())
-        found = {
-            "bytes": sum(sum(weights.bytes_by_dtype(file).values()) for file in files) / 1e9,
-            "tensors": tensors,
-            "shards": len(files),
-            "components": len(components),
-        }
-        assert found[point.axis] == point.amount
-
-
-def test_a_growing_pipeline_is_loaded_by_the_core_and_equal_to_stocks(tmp_path: Path) -> None:
-    import torch
-
-    import warpload
-
-    *_, point = write_growth_files(tmp_path, TINY_SIZES, ("components",))
-    assert point.kind == PIPELINE
-    pipeline_class = growing_pipeline(2)
-    expected = pipeline_class.from_pretrained(point.folder)
-    with warpload.accelerated():
-        actual = pipeline_class.from_pretrained(point.folder)
-
-    assert warpload.last_report().components == {"model_0": "native", "model_1": "native"}
-    for name, model in expected.components.items():
-        own = actual.components[name].state_dict()
-        assert all(torch.equal(tensor, own[key]) for key, tensor in model.state_dict().items())
-
-
-def test_memory_of_mapped_files_is_the_page_caches_and_copies_are_the_processs_own(tmp_path: Path) -> None:
-    size = 64 << 20
-    file = tmp_path / "file"
-    file.write_bytes(bytes(size))
-    program = (
-        "import mmap, sys, time\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        f"with open({str(file)!r}, 'rb') as f:\n"
-        "    mapped = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
-        "    total = sum(mapped[::4096]) if sys.argv[1] == 'map' else len(bytearray(f.read()))\n"
-        "print('done', flush=True); sys.stdin.readline()\n"
-    )
-    grown = {}
-    for how in ("map", "copy"):
-        with subprocess.Popen(
-            [sys.executable, "-c", program, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdout.readline()
-            before = of_process(process.pid)
-            with Sampler(process.pid) as sampler:
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                process.stdout.readline()
-                grown[how] = max(sampler.peak(2**63), of_process(process.pid)) - before
-                process.stdin.write("end\n")
-    assert grown["map"] < size // 2
-    assert grown["copy"] >= size

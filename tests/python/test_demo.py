@@ -18,8 +18,9 @@ from warpload.demo.table import comparison_table
 from warpload.measuring import page_cache, weights
 from warpload.measuring.comparison import LOADERS, Comparison, judge
 from warpload.measuring.digest import Digest, differences, pipeline_digest, read_every_page
+from warpload.measuring.fresh_process import ContenderError
 from warpload.measuring.memory_reserve import MemoryReserve
-from warpload.measuring.runs import Conditions, ContenderError, Request, Run, Spread, run_contender
+from warpload.measuring.runs import Conditions, Request, Run, Spread, run_contender
 
 GIGABYTE = architecture.GIGABYTE
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
