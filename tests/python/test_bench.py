@@ -176,12 +176,15 @@ def test_growth_is_a_slope_for_each_axis_and_contender(pretended: Any, tmp_path:
     assert result.exit_code == 0, result.output
     growth = {it["axis"]: it for it in json.loads(file.read_text(encoding="utf-8"))["growth"]}
     assert growth.keys() == AXES.keys()
+    steps = {"bytes": ("ms", 1e3), "tensors": ("us", 1e6), "shards": ("ms", 1e3), "components": ("ms", 1e3)}
     for axis, it in growth.items():
+        unit, a_second = steps[axis]
+        assert it["unit"].startswith(f"{unit} a ")
         rival = "stock" if axis == "components" else "safetensors"
         slopes = it["slopes"]["ready"]
         assert slopes.keys() == {OWN, rival}
-        assert slopes[OWN]["value"] == pytest.approx(0.5 * AXES[axis].scale, rel=1e-6)
-        assert slopes[rival]["value"] == pytest.approx(2.0 * AXES[axis].scale, rel=1e-6)
+        assert slopes[OWN]["value"] == pytest.approx(0.5 * a_second, rel=1e-6)
+        assert slopes[rival]["value"] == pytest.approx(2.0 * a_second, rel=1e-6)
         assert slopes[OWN]["at_zero"] == pytest.approx(3.0, rel=1e-4)
     assert list(tmp_path.iterdir()) == [file]  # what was written for it is gone
 
@@ -225,7 +228,7 @@ def test_who_fails_in_a_later_round_is_reported_and_the_others_go_on(
             raise ContenderError("its command\nended with status 1:\nMemoryError: too little")
         return 1.0
 
-    pretended(seconds)
+    requests = pretended(seconds)
     file = tmp_path / "out.json"
 
     result = bench(
@@ -239,6 +242,8 @@ def test_who_fails_in_a_later_round_is_reported_and_the_others_go_on(
     assert [(it["contender"], it["message"]) for it in content["problems"]] == [
         ("safetensors", "MemoryError: too little")
     ]
+    timed = [request.loader for request in requests if not request.digest]
+    assert timed.count("safetensors") == 1  # not again in the second round
 
 
 @pytest.mark.parametrize("how", ["fails", "wrong"])
