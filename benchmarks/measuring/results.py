@@ -24,8 +24,9 @@ SCENARIOS: dict[str, str] = {
     GROWTH: "how the load of files, and of pipelines, grows",
 }
 
-# A run's figures: until the result is there, reading one byte in every page of it, both, memory.
-READY, FIRST_USE, USED, BYTES = "ready", "first_use", "used", "bytes"
+# A run's figures: until the result is there, reading one byte in every page of it, both; processor time until the
+# result is there, of all threads; memory.
+READY, FIRST_USE, USED, PROCESSOR, BYTES = "ready", "first_use", "used", "processor", "bytes"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ class Record:
         """Return one figure: seconds, or bytes."""
         if name == BYTES:
             return float(self.run.anonymous_bytes or 0)
-        ready, first_use = self.run.seconds["total"], self.run.seconds["first_read"]
+        seconds = self.run.seconds
+        if name == PROCESSOR:
+            return seconds.get("load_user", 0.0) + seconds.get("load_system", 0.0)
+        ready, first_use = seconds["total"], seconds["first_read"]
         return {READY: ready, FIRST_USE: first_use, USED: ready + first_use}[name]
 
 
@@ -115,10 +119,12 @@ class Slope:
     Attributes:
         value: in the axis's unit.
         at_zero: seconds that the line has for an amount of zero.
+        at_most: the median for the largest amount, in seconds.
     """
 
     value: float
     at_zero: float
+    at_most: float
 
 
 @dataclass
@@ -190,12 +196,15 @@ class Results:
         if len(points) < 2:
             return None
         line = statistics.linear_regression(*zip(*points, strict=True))
-        return Slope(line.slope * AXES[axis].scale, line.intercept)
+        return Slope(line.slope * AXES[axis].scale, line.intercept, points[-1][1])
 
     def slopes(self, axis: str, dtype: str, figure: str) -> list[tuple[str, Slope]]:
-        """Return every contender's slope along an axis, the flattest first."""
+        """Return every contender's slope along an axis, first who takes least for the largest amount.
+
+        A flat line is no merit by itself: it may lie high.
+        """
         found = ((name, self.slope(axis, dtype, name, figure)) for name in self.contenders)
-        return sorted(((name, slope) for name, slope in found if slope), key=lambda item: item[1].value)
+        return sorted(((name, slope) for name, slope in found if slope), key=lambda item: item[1].at_most)
 
     @property
     def own_failed(self) -> bool:
@@ -266,8 +275,9 @@ def _growth(results: Results, axis: str, dtype: str) -> dict[str, Any]:
         "unit": AXES[axis].unit,
         "slopes": {
             figure: {name: asdict(slope) for name, slope in results.slopes(axis, dtype, figure)}
-            for figure in (READY, USED)
+            for figure in (READY, USED, PROCESSOR)
         },
+        "ranking": [name for name, _ in results.slopes(axis, dtype, USED)],
         "points": {name: points for name in results.contenders if (points := results.points(axis, dtype, name, USED))},
     }
 

@@ -186,7 +186,26 @@ def test_growth_is_a_slope_for_each_axis_and_contender(pretended: Any, tmp_path:
         assert slopes[OWN]["value"] == pytest.approx(0.5 * a_second, rel=1e-6)
         assert slopes[rival]["value"] == pytest.approx(2.0 * a_second, rel=1e-6)
         assert slopes[OWN]["at_zero"] == pytest.approx(3.0, rel=1e-4)
+        assert slopes[OWN]["at_most"] == pytest.approx(it["points"][OWN][-1][1] - 0.25)  # without the first use
     assert list(tmp_path.iterdir()) == [file]  # what was written for it is gone
+
+
+def test_growth_is_ranked_by_the_largest_amount_as_a_flat_line_may_lie_high(pretended: Any, tmp_path: Path) -> None:
+    def seconds(request: Request, conditions: Conditions) -> float:
+        return int(conditions.model.name.partition("-")[2]) / 200 if request.loader == OWN else 9.0
+
+    pretended(seconds)
+    file = tmp_path / "out.json"
+
+    result = bench(
+        *("--scenario", "growth", "--axis", "tensors", "--scale", "tiny", "--dtype", "float16", "--json", file),
+        *("--against", "safetensors", "--runs", 1, "--folder", tmp_path / "a"),
+    )
+
+    (growth,) = json.loads(file.read_text(encoding="utf-8"))["growth"]
+    assert growth["slopes"]["used"]["safetensors"]["value"] < growth["slopes"]["used"][OWN]["value"]
+    assert growth["ranking"] == [OWN, "safetensors"]
+    assert "warpload is first: growth, tensors (float16)" in said(result)
 
 
 def test_memory_is_told_of_files_and_of_pipelines(pretended: Any, saved: Saved, tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def _draw_lines(plot: Any, growth: dict[str, Any]) -> None:
     plot.tick_params(labelsize=8)
     plot.set_xlabel("GB" if growth["axis"] == "bytes" else growth["axis"], fontsize=8)
     plot.set_ylabel("seconds, first use included", fontsize=8)
-    plot.set_ylim(bottom=0)
-    plot.margins(y=0.1)
+    most = max(seconds for points in growth["points"].values() for _, seconds in points)
+    plot.set_ylim(0, most * (1.15 + 0.11 * len(growth["points"])))  # the legend is above the lines
     plot.spines[["top", "right"]].set_visible(False)
-    plot.legend(fontsize=7, frameon=False)
+    plot.legend(fontsize=7, frameon=False, loc="upper left")
     plot.set_title(f"growth with {growth['axis']}, {growth['dtype']}", fontsize=9, loc="left")

@@ -14,6 +14,7 @@ from warpload.measuring.results import (
     BYTES,
     FIRST_USE,
     MEMORY,
+    PROCESSOR,
     READY,
     SCENARIOS,
     USED,
@@ -44,7 +45,7 @@ def result_tables(results: Results) -> Group:
 def _times_table(results: Results, group: tuple[str, str, str]) -> Table:
     table = Table()
     table.add_column("median seconds", no_wrap=True)
-    for heading in ("ready", "first use", "both", "of both", "ratio"):
+    for heading in ("ready", "first use", "both", "min-max", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
     own = results.spread(group, OWN, USED)
     names = [name for name, _ in results.ranking(group)]
@@ -76,20 +77,19 @@ def _memory_table(results: Results, group: tuple[str, str, str]) -> Table:
 
 
 def _growth_table(results: Results, axis: str, dtype: str) -> tuple[Text, Table]:
-    unit = AXES[axis].unit
-    names = [name for name, _ in results.slopes(axis, dtype, USED)]
-    points = results.points(axis, dtype, names[0], USED) if names else []
-    extent = f"{points[0][0]:g} to {points[-1][0]:g} {AXES[axis].word}" if points else "no points"
+    unit, word = AXES[axis].unit, AXES[axis].word
+    slopes = results.slopes(axis, dtype, USED)
+    points = results.points(axis, dtype, slopes[0][0], USED) if slopes else []
+    title = Text(f"growth: {dtype}, slopes in {unit}", style="italic")
     table = Table()
-    table.add_column(unit, no_wrap=True)
-    for heading in ("until ready", "first use, too", "seconds at zero"):
+    table.add_column(f"{points[0][0]:.5g} to {points[-1][0]:.5g} {word}" if points else word, no_wrap=True)
+    for heading in ("until ready", "of processor", "with first use", "seconds at most"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, slope in results.slopes(axis, dtype, USED):
-        ready = results.slope(axis, dtype, name, READY)
-        assert ready is not None
-        figures = (f"{ready.value:.2f}", f"{slope.value:.2f}", f"{slope.at_zero:.3f}")
-        table.add_row(name, *figures, style="bold" if name == OWN else "")
-    return Text(f"growth: {extent}, {dtype}", style="italic"), table
+    for name, used in slopes:
+        others = (results.slope(axis, dtype, name, figure) for figure in (READY, PROCESSOR))
+        cells = [f"{slope.value:.2f}" for slope in (*others, used) if slope]
+        table.add_row(name, *cells, f"{used.at_most:.3f}", style="bold" if name == OWN else "")
+    return title, table
 
 
 def _seconds(value: float) -> str:
@@ -127,4 +127,4 @@ def _verdict(results: Results) -> Iterator[Text]:
     if behind:
         yield Text(f"warpload is not first: {', '.join(behind)}", style="yellow")
     if results.compared and not any(problem.kind in ("wrong", "unchecked") for problem in results.problems):
-        yield Text(f"all tensors of all contenders are stock's, bit for bit ({max(results.compared.values())} at most)")
+        yield Text("all tensors of all contenders are stock's, bit for bit")
