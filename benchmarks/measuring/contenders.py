@@ -49,10 +49,9 @@ class Contender:
         """What to do where it is not installed."""
         if self.name == FLOOR:
             return "build warpload_floor (benchmarks/README.md has the commands) and name it by --floor"
-        return (
-            f"pip install '{self.requirement}', or into a folder of its own: pip install --target "
-            f"FOLDER/{self.name} --no-deps '{self.requirement}' and --packages FOLDER (`make bench-contenders` does)"
-        )
+        if self.distributions[0] == "safetensors":  # warpload requires another version
+            return f"pip install --no-deps --target FOLDER/{self.name} '{self.requirement}', then --packages FOLDER"
+        return f"pip install '{self.requirement}'; or `make bench-contenders`, then --packages build/contenders"
 
 
 _DIFFUSERS = ("diffusers", "transformers", "accelerate", "safetensors", "torch")

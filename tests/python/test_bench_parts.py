@@ -41,6 +41,15 @@ def test_what_is_installed_for_the_benchmark_are_contenders_of_the_table_that_sa
         assert installed[name].split("==")[0] == requirement.split(">=")[0]
 
 
+def test_both_lists_of_packages_have_one_version_of_each_contender() -> None:
+    kit = (ROOT / "benchmarks" / "gpu" / "kit-packages.txt").read_text(encoding="utf-8").splitlines()
+    here = (ROOT / "benchmarks" / "contenders.txt").read_text(encoding="utf-8").split()
+    pins = dict(line.split("==") for line in kit if "==" in line)
+    shared = {name: pin for name, _, pin in (word.partition("==") for word in here if "==" in word) if name in pins}
+    assert {"safetensors", "fastsafetensors", "runai-model-streamer", "instanttensor"} <= shared.keys()
+    assert shared == {name: pins[name] for name in shared}
+
+
 def test_the_gpu_suite_loads_by_the_same_functions() -> None:
     from benchmarks.gpu.loaders import LOADERS
 

@@ -80,10 +80,11 @@ def _growth_table(results: Results, axis: str, dtype: str) -> tuple[Text, Table]
     unit, word = AXES[axis].unit, AXES[axis].word
     slopes = results.slopes(axis, dtype, USED)
     points = results.points(axis, dtype, slopes[0][0], USED) if slopes else []
-    title = Text(f"growth: {dtype}, slopes in {unit}", style="italic")
+    extent = f"{points[0][0]:.5g} to {points[-1][0]:.5g} {word}" if points else word
+    title = Text(f"growth: {extent}, {dtype}; the last column in seconds, for the most", style="italic")
     table = Table()
-    table.add_column(f"{points[0][0]:.5g} to {points[-1][0]:.5g} {word}" if points else word, no_wrap=True)
-    for heading in ("until ready", "of processor", "with first use", "seconds at most"):
+    table.add_column(unit, no_wrap=True)
+    for heading in ("ready", "processor", "both", "at most"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, used in slopes:
         others = (results.slope(axis, dtype, name, figure) for figure in (READY, PROCESSOR))
