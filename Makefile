@@ -25,7 +25,7 @@ SOURCES := $(shell find csrc python benchmarks/measuring CMakeLists.txt pyprojec
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
 .PHONY: demo test test-cpp test-consumer test-python test-families test-oldest test-upstream sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
-.PHONY: googletest pkg-config doxygen clean
+.PHONY: googletest pkg-config doxygen clean bench-contenders
 
 demo: $(VENV)/.installed
 	$(BIN)/warpload demo $(DEMO_ARGS)
@@ -169,6 +169,17 @@ gpu-kit: $(VENV)/.installed googletest
 # The suite from the kit, in a fresh folder, with such a machine's packages (gigabytes) and no network; on the CPU.
 gpu-rehearsal: gpu-kit
 	benchmarks/gpu_rehearsal.sh build/gpu-kit $(KIT_PYTHON)
+
+# ---- benchmarks -----------------------------------------------------------------------------------------------------
+
+# The other loaders that `warpload bench` compares with, each in a folder of its own: their versions of other packages
+# disturb nobody. For `warpload bench --packages build/contenders`.
+bench-contenders: $(VENV)/.installed
+	@grep -v "^#" benchmarks/contenders.txt | while read -r name packages; do \
+	  echo "== $$name: $$packages"; rm -rf build/contenders/$$name; \
+	  $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --no-deps \
+	    --target build/contenders/$$name $$packages || exit 1; \
+	done
 
 # ---- style ----------------------------------------------------------------------------------------------------------
 

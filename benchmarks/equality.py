@@ -1,6 +1,6 @@
 """Loads one pipeline with stock and with warpload in several dtypes, in fresh processes, and compares every tensor.
 
-The counterpart of load_times.py: that one says how fast, this one that it is right. Not timed.
+The counterpart of `warpload bench` for more dtypes: that one says how fast, this one that it is right. Not timed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from warpload.measuring.comparison import LOADERS, judge
-from warpload.measuring.runs import Conditions, ContenderError, Request, run_contender
+from warpload.measuring.fresh_process import ContenderError
+from warpload.measuring.runs import Conditions, Request, run_contender
 
 # The files' own dtypes, each dtype by itself, and a dictionary by component.
 DTYPES = ("none", "float16", "bfloat16", "float32", "default=bfloat16,vae=float32,text_encoder_2=float16")

@@ -201,50 +201,20 @@ def _safetensors_prefetch(files: list[Path], job: Job) -> tuple[Tensors, Any]:
 # ---- others ---------------------------------------------------------------------------------------------------------
 
 
-def _check_fastsafetensors() -> None:
-    import fastsafetensors  # noqa: F401
+def _as_on_the_cpu(name: str, distribution: str) -> Loader:
+    """Return a contender whose functions and settings are those of the table for the CPU, warpload.measuring's."""
 
+    def check() -> None:
+        from warpload.measuring.loaders import FILE_LOADERS
 
-def _fastsafetensors(files: list[Path], job: Job) -> tuple[Tensors, Any]:
-    """Reads around the page cache unless it is told that the files are in it."""
-    from fastsafetensors import SafeTensorsFileLoader
+        FILE_LOADERS[name].check()
 
-    os.environ["FASTSAFETENSORS_ODIRECT"] = "1" if job.cold else "0"
-    threads = len(os.sched_getaffinity(0))
-    loader = SafeTensorsFileLoader(None, job.device, nogds=True, max_threads=threads)
-    loader.add_filenames({0: [str(path) for path in files]})
-    buffers = loader.copy_files_to_device()
-    return {name: buffers.get_tensor(name) for name in loader.get_keys()}, (loader, buffers)
+    def load(files: list[Path], job: Job) -> tuple[Tensors, Any]:
+        from warpload.measuring import loaders
 
+        return loaders.FILE_LOADERS[name].load(files, loaders.Job(job.cold, device=job.device))
 
-def _check_instanttensor() -> None:
-    import instanttensor  # noqa: F401
-
-
-def _instanttensor(files: list[Path], job: Job) -> tuple[Tensors, None]:
-    """Reads around the page cache unless it is told that the files are in it."""
-    from instanttensor import BackendPolicy, safe_open
-
-    backend = None if job.cold else BackendPolicy.BUFFERED
-    paths = [str(path) for path in files]
-    with safe_open(paths, framework="pt", device=job.device, backend=backend) as opened:
-        return dict(opened.tensors()), None
-
-
-def _check_runai() -> None:
-    import runai_model_streamer  # noqa: F401
-
-
-def _runai(files: list[Path], job: Job) -> tuple[Tensors, None]:
-    """Reads around the page cache by itself; told that the files are in it, through it, by a thread a core."""
-    from runai_model_streamer import SafetensorsStreamer
-
-    if not job.cold:
-        os.environ["RUNAI_STREAMER_FS_STRATEGY"] = "sync_buffered"
-        os.environ["RUNAI_STREAMER_CONCURRENCY"] = str(len(os.sched_getaffinity(0)))
-    with SafetensorsStreamer() as streamer:
-        streamer.stream_files([str(path) for path in files], device=job.device)
-        return dict(streamer.get_tensors()), None
+    return Loader(name, (distribution,), check, load, needs_cuda=True)
 
 
 _DIFFUSERS = ("diffusers", "transformers", "accelerate", "safetensors")
@@ -260,9 +230,9 @@ LOADERS: dict[str, Loader] = {
         Loader("stock-to", _DIFFUSERS, _import_pipeline_libraries, _stock_to, pipeline=True),
         Loader("safetensors", ("safetensors",), _check_safetensors, _safetensors),
         Loader("safetensors-prefetch", ("safetensors",), _check_prefetch, _safetensors_prefetch, needs_cuda=True),
-        Loader("fastsafetensors", ("fastsafetensors",), _check_fastsafetensors, _fastsafetensors, needs_cuda=True),
-        Loader("instanttensor", ("instanttensor",), _check_instanttensor, _instanttensor, needs_cuda=True),
-        Loader("runai-streamer", ("runai-model-streamer",), _check_runai, _runai, needs_cuda=True),
+        _as_on_the_cpu("fastsafetensors", "fastsafetensors"),
+        _as_on_the_cpu("instanttensor", "instanttensor"),
+        _as_on_the_cpu("runai-streamer", "runai-model-streamer"),
     )
 }
 # What is measured by default. Plain safetensors is there for what the others' tensors are compared with.

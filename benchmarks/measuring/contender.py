@@ -68,11 +68,14 @@ def _timed_load(arguments: argparse.Namespace, cleanup: contextlib.ExitStack) ->
     seconds = {"interpreter": _ENTERED - process_start, "torch": _timed(lambda: importlib.import_module("torch"))}
     page_cache = "as the caller left it"
     if arguments.mode == "load":
-        seconds["library"] = _timed(lambda: _import_everything(Path(arguments.model), library))
+        seconds["library"] = _timed(
+            lambda: _import_everything(Path(arguments.model), library, arguments.pipeline_class)
+        )
         page_cache = _prepare(Path(arguments.model), arguments.cache, arguments.touch_bytes, cleanup)
     else:
         seconds["library"] = _timed(lambda: _pipeline_class(library, arguments.pipeline_class))
 
+    anonymous = _anonymous() if arguments.mode == "load" else 0
     processor_begin = resource.getrusage(resource.RUSAGE_SELF)
     begin = time.monotonic()
     pipeline_class = _pipeline_class(library, arguments.pipeline_class)
@@ -83,7 +86,12 @@ def _timed_load(arguments: argparse.Namespace, cleanup: contextlib.ExitStack) ->
     processor_end = resource.getrusage(resource.RUSAGE_SELF)
     seconds["load_user"] = processor_end.ru_utime - processor_begin.ru_utime
     seconds["load_system"] = processor_end.ru_stime - processor_begin.ru_stime
-    return pipeline, {"seconds": seconds, "peak_rss_bytes": _peak_rss(), "page_cache": page_cache}
+    return pipeline, {
+        "seconds": seconds,
+        "peak_rss_bytes": _peak_rss(),
+        "page_cache": page_cache,
+        "anonymous": {"before": anonymous},
+    }
 
 
 def _examine(pipeline: Any, with_digest: bool, result: dict[str, Any]) -> None:
@@ -92,6 +100,7 @@ def _examine(pipeline: Any, with_digest: bool, result: dict[str, Any]) -> None:
 
     result["pipeline_class"] = type(pipeline).__name__
     result["seconds"]["first_read"] = _timed(lambda: read_every_page(pipeline))
+    result["anonymous"]["until_ns"] = time.monotonic_ns()
     if with_digest:
         digest = pipeline_digest(pipeline)
         result["digest"] = {"classes": digest.classes, "tensors": digest.tensors}
@@ -108,7 +117,11 @@ def _parse_arguments() -> argparse.Namespace:
         help="torch_dtype: one of " + ", ".join(DTYPES) + " (leaves it out), or COMPONENT=DTYPE,... for a dictionary",
     )
     parser.add_argument("--mode", choices=MODES, default="load")
-    parser.add_argument("--pipeline-class", default="auto", help="name of the class; auto is DiffusionPipeline")
+    parser.add_argument(
+        "--pipeline-class",
+        default="auto",
+        help="name of the class; auto is DiffusionPipeline, growing:N one of our own with N components",
+    )
     parser.add_argument("--digest", action="store_true", help="hash every tensor, after the clock")
     parser.add_argument("--touch-bytes", type=int, default=0, help="memory to keep backed for the load (mode load)")
     parser.add_argument("--cache", choices=("warm", "as-is"), default="warm", help="page cache (mode load)")
@@ -143,19 +156,26 @@ def _timed(action: Callable[[], Any]) -> float:
 
 
 def _pipeline_class(library: str, class_name: str) -> Any:
+    if class_name.startswith("growing:"):
+        from warpload.measuring.growing_pipeline import growing_pipeline
+
+        if library == "warpload":
+            importlib.import_module(library).install()  # the class is nobody's: no name of warpload's leads to it
+        return growing_pipeline(int(class_name.partition(":")[2]))
     return getattr(importlib.import_module(library), "DiffusionPipeline" if class_name == "auto" else class_name)
 
 
-def _import_everything(model: Path, library: str) -> None:
+def _import_everything(model: Path, library: str, class_name: str) -> None:
     """Import what a load needs, the classes that the pipeline's index names included; alike for every loader."""
     for module in ("accelerate", "safetensors.torch", "diffusers", "transformers", library):
         importlib.import_module(module)
     _pipeline_class(library, "auto")
+    _pipeline_class(library, class_name)
     index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
     named = [["diffusers", index["_class_name"]], *(entry for entry in index.values() if isinstance(entry, list))]
     for module_name, class_name in named:
         if module_name in ("diffusers", "transformers") and class_name is not None:
-            # A class that this installation lacks is for from_pretrained to report.
+            # A class that this installation lacks, or one of nobody's, is for from_pretrained to report.
             with contextlib.suppress(AttributeError, ImportError):
                 getattr(importlib.import_module(module_name), class_name)
 
@@ -187,6 +207,12 @@ def _peak_rss() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _anonymous() -> int:
+    """Return the bytes of this process that no file gives; see warpload.measuring.anonymous_memory."""
+    fields = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(field[1]) * 1024 for field in fields if field[0] in ("RssAnon:", "RssShmem:"))
 
 
 def _warpload_report() -> dict[str, Any]:

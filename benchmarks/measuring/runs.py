@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from warpload.measuring import contender, machine, page_cache, weights
+from warpload.measuring import contender, file_contender, machine, page_cache, weights
 from warpload.measuring.digest import Digest
+from warpload.measuring.fresh_process import NotInstalledError, run_process
 from warpload.measuring.memory_reserve import MemoryReserve
 
 ELEMENT_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "none": None}
@@ -32,25 +27,19 @@ def element_size(dtype: str) -> int | None:
 _PROCESS_BYTES = 10**9
 
 
-class ContenderError(RuntimeError):
-    """A contender's process failed; the message has its command and what it wrote to its standard error."""
-
-    @property
-    def reason(self) -> str:
-        """The last line of what it wrote, which is the error's own."""
-        return str(self).rstrip().rpartition("\n")[2].strip()
-
-
 @dataclass(frozen=True)
 class Request:
     """One load to run.
 
     Attributes:
-        loader: "stock", "stock-parallel" or "warpload".
+        loader: a contender; see warpload.measuring.contenders.
         dtype: "float16", "bfloat16", "float32", "none" for the files' own, or "COMPONENT=DTYPE,..." for a dictionary.
-        mode: "load" or "whole"; see warpload.measuring.contender.
+        mode: "load" or "whole" of a pipeline, see warpload.measuring.contender; or "files", see file_contender.
         digest: hash every tensor after the clock.
         pipeline_class: name of the class to load with; "auto" is DiffusionPipeline.
+        packages: folder of the contender's own packages, for the mode "files".
+        memory: watch the process's memory, which spoils its times a little.
+        limit: seconds after which the process is ended.
     """
 
     loader: str
@@ -58,6 +47,9 @@ class Request:
     mode: str
     digest: bool = False
     pipeline_class: str = "auto"
+    packages: Path | None = None
+    memory: bool = False
+    limit: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +67,9 @@ class Run:
         digest: of the pipeline, when it was asked for.
         report: warpload's own report, else empty.
         components: who loaded each component, for warpload.
+        anonymous_bytes: by how much memory that no file gives grew at most, first reads included; None where it was not
+            watched.
+        versions: of the contender's packages, in the mode "files".
     """
 
     loader: str
@@ -86,6 +81,8 @@ class Run:
     digest: Digest | None = None
     report: str = ""
     components: dict[str, str] = field(default_factory=dict)
+    anonymous_bytes: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,12 +114,22 @@ class Conditions:
     Args:
         model: folder of the pipeline.
         cold: the state of the page cache.
+        files: that are loaded; by default all with weights in the folder.
+        like: files in safetensors that have the same tensors, where those are in another format.
     """
 
-    def __init__(self, model: Path, *, cold: bool = False) -> None:
+    def __init__(
+        self,
+        model: Path,
+        *,
+        cold: bool = False,
+        files: Sequence[Path] | None = None,
+        like: Sequence[Path] | None = None,
+    ) -> None:
         self.model = model
         self.cold = cold
-        self._files = weights.weight_files(model)
+        self._files = weights.weight_files(model) if files is None else list(files)
+        self._like = self._files if like is None else list(like)
         self._reserve = MemoryReserve()
         may_pin = not cold and weights.total_size(self._files) <= machine.available_memory() // 2
         self._pins = page_cache.PinnedFiles(self._files if may_pin else [])
@@ -142,7 +149,7 @@ class Conditions:
 
     def expected_memory(self, dtype: str) -> int:
         """Return the bytes that loading the pipeline in that dtype is expected to allocate."""
-        return weights.result_bytes(self._files, element_size(dtype)) + _PROCESS_BYTES
+        return weights.result_bytes(self._like, element_size(dtype)) + _PROCESS_BYTES
 
     def room(self) -> int:
         """Return the bytes that can be allocated beside the model's files in the page cache."""
@@ -173,11 +180,15 @@ def run_contender(request: Request, conditions: Conditions) -> Run:
     """Ready the machine, run one load in a fresh process, and return what it measured.
 
     Raises:
-        ContenderError: the process failed.
+        ContenderError: the process failed, or its packages are not installed.
     """
     before = conditions.prepare(request.dtype)
-    result = _run_process(request, conditions.model)
+    command = _command(request, conditions)
+    result, sampler = run_process(command, limit=request.limit, watched=request.memory)
+    if "missing" in result:
+        raise NotInstalledError(result["missing"])
     digest = result.get("digest")
+    anonymous = result["anonymous"]
     return Run(
         loader=request.loader,
         mode=request.mode,
@@ -188,36 +199,50 @@ def run_contender(request: Request, conditions: Conditions) -> Run:
         digest=Digest(**digest) if digest else None,
         report=result.get("report", ""),
         components=result.get("components", {}),
+        anonymous_bytes=sampler.peak(anonymous["until_ns"]) - anonymous["before"] if sampler else None,
+        versions=result.get("versions", {}),
     )
 
 
-def _run_process(request: Request, model: Path) -> dict[str, Any]:
-    read_end, write_end = os.pipe()
+@dataclass(frozen=True)
+class Conversion:
+    """What making the files of a contender's own format took.
+
+    Attributes:
+        seconds: of the writing alone, until the bytes are on the disk.
+        byte_count: of the files.
+    """
+
+    seconds: float
+    byte_count: int
+
+
+def convert(loader: str, model: Path, target: Path, packages: Path | None, *, limit: float = 1800.0) -> Conversion:
+    """Write a pipeline's weights in a contender's own format, in a process of its own.
+
+    Raises:
+        ContenderError: it failed, or its packages are not installed.
+    """
     command = [
-        *(sys.executable, contender.__file__, "--loader", request.loader, "--model", str(model)),
-        *("--dtype", request.dtype, "--mode", request.mode, "--pipeline-class", request.pipeline_class),
-        *("--cache", "as-is", "--json-fd", str(write_end)),
-        *(["--digest"] if request.digest else []),
+        *(sys.executable, file_contender.__file__, "--loader", loader, "--model", str(model)),
+        *("--convert", str(target), *_packages(packages)),
     ]
-    # The files are here: asking the Hub about them would time the network.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_ENABLE_PARALLEL_LOADING", None)
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
-        with open(read_end, encoding="utf-8") as pipe:
-            environment[contender.PROCESS_START] = str(time.monotonic_ns())
-            process = subprocess.Popen(
-                command, env=environment, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=messages
-            )
-            os.close(write_end)
-            try:
-                output = pipe.read()
-                status = process.wait()
-            except BaseException:  # an interrupt must not leave a process behind that holds gigabytes
-                process.kill()
-                process.wait()
-                raise
-        if status != 0 or not output:
-            messages.seek(0)
-            raise ContenderError(f"{' '.join(command)}\nended with status {status}:\n{messages.read().strip()}")
-    result: dict[str, Any] = json.loads(output)
-    return result
+    result, _ = run_process(command, limit=limit)
+    if "missing" in result:
+        raise NotInstalledError(result["missing"])
+    return Conversion(result["seconds"]["convert"], result["bytes"])
+
+
+def _command(request: Request, conditions: Conditions) -> list[str]:
+    program = file_contender if request.mode == "files" else contender
+    common = [
+        *(sys.executable, str(program.__file__), "--loader", request.loader, "--model", str(conditions.model)),
+        *("--dtype", request.dtype, *(["--digest"] if request.digest else [])),
+    ]
+    if request.mode == "files":
+        return [*common, *(["--cold"] if conditions.cold else []), *_packages(request.packages)]
+    return [*common, "--mode", request.mode, "--pipeline-class", request.pipeline_class, "--cache", "as-is"]
+
+
+def _packages(folder: Path | None) -> list[str]:
+    return [] if folder is None else ["--packages", str(folder.absolute())]

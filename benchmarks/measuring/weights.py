@@ -21,6 +21,38 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
 
 
+def component_files(folder: Path, suffix: str = ".safetensors") -> dict[str, list[Path]]:
+    """Return the files of each component of a pipeline that stock loads by default, by the component's folder's name.
+
+    Where a folder has variants beside the plain files, the plain ones; where it has an index, the shards that it names.
+
+    Args:
+        folder: with a folder a component.
+        suffix: of the files; an index is looked for beside safetensors only.
+    """
+    found = {}
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = _plain_files(place, suffix)
+        if files:
+            found[place.name] = files
+    return found
+
+
+def _plain_files(folder: Path, suffix: str) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix == suffix and path.is_file())
+    # A plain name has one dot, a variant's has two: model.safetensors, model.fp16.safetensors.
+    plain = [path for path in files if path.name.count(".") == 1 and not _is_shard(path)]
+    indexes = sorted(folder.glob(f"*{suffix}.index.json"), key=lambda path: (path.name.count("."), path.name))
+    if plain or not indexes:
+        return plain or files
+    shards = json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / name for name in sorted(set(shards))]
+
+
+def _is_shard(path: Path) -> bool:
+    return "-of-" in path.name
+
+
 def result_bytes(files: Iterable[Path], element_size: int | None) -> int:
     """Return the memory that the tensors of these files take when loaded.
 

@@ -1,4 +1,4 @@
-"""The command line: `warpload demo` and `warpload prefix`."""
+"""The command line: `warpload demo`, `warpload bench` and `warpload prefix`."""
 
 from __future__ import annotations
 
@@ -69,6 +69,105 @@ def demo(
     from warpload.demo.session import DemoOptions, run_demo
 
     raise typer.Exit(run_demo(DemoOptions(model=model, dtype=dtype, runs=runs, folder=folder, keep=keep)))
+
+
+@application.command()
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[PATH_OR_ID]", help="A pipeline's folder or Hub id.", show_default="synthetic weights"),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A contender; may be repeated.", show_default="all that load to the CPU"),
+    ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="files, pipeline, start, memory or growth; may be repeated.",
+            show_default="all but growth",
+        ),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Of growth: bytes, tensors, shards or components; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DTYPE",
+            help="Of the result: float16, bfloat16 or float32; may be repeated.",
+            show_default="that of the files, and bfloat16",
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Rounds; every contender loads once in each.")] = 3,
+    cache: Annotated[str, typer.Option(metavar="STATE", help="Of the page cache before each load: warm or cold.")] = (
+        "warm"
+    ),
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every run there.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the figures there (PNG); needs matplotlib.")
+    ] = None,
+    packages: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Has a folder NAME of each contender that has packages of its own."),
+    ] = None,
+    floor: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The program warpload_floor, to compare with the least work.")
+    ] = None,
+    scale: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the synthetic pipeline: auto, full, medium, small or tiny.")
+    ] = "auto",
+    shards: Annotated[int, typer.Option(min=1, help="Files of the synthetic UNet.")] = 1,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the synthetic pipeline is or goes, where it stays; other files go beside it and are deleted.",
+            show_default="~/.cache/warpload/demo",
+        ),
+    ] = None,
+) -> None:
+    """Time warpload against every other loader, on this machine and on a pipeline of yours.
+
+    Each load is a fresh process, the contenders in turn, and the tensors of each are compared with stock's. Times are
+    until the result is ready, and until one byte of every page of it was read, as who only maps files is ready before
+    they are read. A contender that fails or is not installed is reported with its own message.
+
+    For example:
+
+    - `warpload bench`: a synthetic Stable Diffusion XL against everybody who is installed
+
+    - `warpload bench my/pipeline --against stock --scenario start`: how long does my script wait?
+
+    - `warpload bench my/pipeline --cache cold --json out.json --plot out.png`: from the disk
+
+    - `warpload bench --scenario growth --against safetensors`: what do a tensor, a shard, a component cost?
+
+    The exit status is 1 when warpload fails or its tensors are not stock's; 2 when something is asked for that is not
+    there; 130 after an interrupt.
+    """
+    from warpload.bench.session import BenchOptions, run_bench
+
+    options = BenchOptions(
+        model=model,
+        against=tuple(against or ()),
+        scenarios=tuple(scenario or ()),
+        axes=tuple(axis or ()),
+        dtypes=tuple(dtype or ()),
+        runs=runs,
+        cache=cache,
+        json=json,
+        plot=plot,
+        scale=scale,
+        shards=shards,
+        folder=folder,
+        packages=packages,
+        floor=floor,
+    )
+    raise typer.Exit(run_bench(options))
 
 
 @application.command()

@@ -18,8 +18,9 @@ from warpload.demo.table import comparison_table
 from warpload.measuring import page_cache, weights
 from warpload.measuring.comparison import LOADERS, Comparison, judge
 from warpload.measuring.digest import Digest, differences, pipeline_digest, read_every_page
+from warpload.measuring.fresh_process import ContenderError
 from warpload.measuring.memory_reserve import MemoryReserve
-from warpload.measuring.runs import Conditions, ContenderError, Request, Run, Spread, run_contender
+from warpload.measuring.runs import Conditions, Request, Run, Spread, run_contender
 
 GIGABYTE = architecture.GIGABYTE
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -373,17 +374,24 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
 
 
-def test_help_imports_no_torch() -> None:
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("demo", ("--model", "--dtype", "--runs", "--folder", "--keep")),
+        ("bench", ("--against", "--scenario", "--dtype", "--runs", "--cache", "--json", "--plot", "--packages")),
+    ],
+)
+def test_help_imports_no_torch(command: str, options: tuple[str, ...]) -> None:
     process = run_python(
         "import sys\n"
         "from warpload.cli import main\n"
-        "sys.argv = ['warpload', 'demo', '--help']\n"
+        f"sys.argv = ['warpload', {command!r}, '--help']\n"
         "try:\n    main()\n"
         "finally:\n    print('HEAVY', sorted({'torch', 'diffusers', 'transformers', 'numpy'} & sys.modules.keys()))\n"
     )
     assert process.returncode == 0
     assert "HEAVY []" in process.stdout
-    for option in ("--model", "--dtype", "--runs", "--folder", "--keep"):
+    for option in options:
         assert option in process.stdout
 
 

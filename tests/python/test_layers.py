@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipelines"}),
     frozenset({"moving"}),
     frozenset({"facade"}),
-    frozenset({"demo", "measuring"}),
+    frozenset({"demo", "measuring", "bench"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -38,13 +38,13 @@ LAYERS: tuple[frozenset[str], ...] = (
 def modules() -> dict[str, Path]:
     """Return every module of the package with its file, by its name below the package; the package itself is left out.
 
-    What is measured and shown (``demo``, ``measuring``) stands above all the rest: only ``cli`` imports it.
+    What is measured and shown (``demo``, ``measuring``, ``bench``) stands above all the rest: only ``cli`` imports it.
     """
     found = {}
     for file in PACKAGE.rglob("*.py"):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if name and parts[0] not in ("demo", "measuring"):
+        if name and parts[0] not in ("demo", "measuring", "bench"):
             found[name] = file
     return found
 

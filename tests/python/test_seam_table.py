@@ -15,7 +15,9 @@ from warpload.stock.seams import FEATURES, SEAMS
 
 PACKAGE = Path(warpload.__file__).parent
 SOURCES = [
-    file for file in sorted(PACKAGE.rglob("*.py")) if file.relative_to(PACKAGE).parts[0] not in ("demo", "measuring")
+    file
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if file.relative_to(PACKAGE).parts[0] not in ("demo", "measuring", "bench")
 ]
 IN_TABLE = {word for seam in SEAMS for word in (*seam.name.split("."), *seam.mentions)}
 # What begins with an underscore and is no library's symbol that the table could name.

@@ -19,7 +19,8 @@ from warpload.demo.table import comparison_table
 from warpload.errors import WarploadError
 from warpload.measuring import machine, weights
 from warpload.measuring.comparison import compare
-from warpload.measuring.runs import ELEMENT_SIZES, Conditions, ContenderError
+from warpload.measuring.fresh_process import ContenderError
+from warpload.measuring.runs import ELEMENT_SIZES, Conditions
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,22 @@ class SyntheticModel:
 
 
 @dataclass(frozen=True)
-class _Tensor:
+class StoredTensor:
+    """A tensor of a file that is to be written.
+
+    Attributes:
+        name: in the file.
+        code: of its dtype, as the format has it.
+        shape: its extents.
+    """
+
     name: str
     code: str
     shape: tuple[int, ...]
 
     @property
     def elements(self) -> int:
+        """How many it has."""
         return prod(self.shape)
 
     @property
@@ -115,7 +124,7 @@ def write_synthetic_pipeline(
     try:
         temporary.chmod(0o755)
         _write_contents(temporary, scale, model, progress)
-        _write_json(temporary / MARKER, asdict(model))
+        write_json(temporary / MARKER, asdict(model))
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
@@ -153,43 +162,53 @@ def _write_contents(folder: Path, scale: Scale, model: SyntheticModel, progress:
         if progress is not None:
             progress(written, total)
 
-    pool = _Pool(model.dtype, model.seed)
+    pool = Pool(model.dtype, model.seed)
     for name, tensors in components.items():
         component_folder = folder / name
         component_folder.mkdir()
         config = scale.config(name)
         if "torch_dtype" in config:
             config["torch_dtype"] = model.dtype
-        _write_json(component_folder / "config.json", config)
+        write_json(component_folder / "config.json", config)
         stem = "model" if name.startswith("text_encoder") else "diffusion_pytorch_model"
         shards = model.shards if name == "unet" else 1
-        _write_component(component_folder, stem, tensors, shards, pool, advance)
+        write_component(component_folder, stem, tensors, shards, pool, advance)
     (folder / "scheduler").mkdir()
-    _write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
+    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
     write_tokenizer(folder / "tokenizer", scale.config("text_encoder")["vocab_size"], "<|endoftext|>")
     write_tokenizer(folder / "tokenizer_2", scale.config("text_encoder_2")["vocab_size"], "!")
-    _write_json(folder / "model_index.json", MODEL_INDEX)
+    write_json(folder / "model_index.json", MODEL_INDEX)
 
 
-def _tensors(component: str, module: torch.nn.Module, code: str) -> list[_Tensor]:
+def _tensors(component: str, module: torch.nn.Module, code: str) -> list[StoredTensor]:
     """List the tensors of a component's files, under the names that published repositories use."""
     # transformers 5 dropped the prefix from CLIPTextModel's own names; the files on the Hub still have it.
     prefix = "text_model." if component == "text_encoder" else ""
     tensors = []
     for own_name, tensor in module.state_dict().items():
         name = own_name if own_name.startswith(prefix) else prefix + own_name
-        tensors.append(_Tensor(name, code, tuple(tensor.shape)))
+        tensors.append(StoredTensor(name, code, tuple(tensor.shape)))
     if component == "text_encoder":
         # Files that older versions of transformers saved hold this buffer; those of newer ones do not.
         positions = next(tensor.shape[0] for tensor in tensors if tensor.name.endswith("position_embedding.weight"))
-        tensors.append(_Tensor("text_model.embeddings.position_ids", "I64", (1, positions)))
+        tensors.append(StoredTensor("text_model.embeddings.position_ids", "I64", (1, positions)))
     # The order of the safetensors package: larger elements first, so that all are aligned, then by name.
     return sorted(tensors, key=lambda tensor: (-_CODE_SIZES[tensor.code], tensor.name))
 
 
-def _write_component(
-    folder: Path, stem: str, tensors: Sequence[_Tensor], shards: int, pool: _Pool, advance: Callable[[int], None]
+def write_component(
+    folder: Path, stem: str, tensors: Sequence[StoredTensor], shards: int, pool: Pool, advance: Callable[[int], None]
 ) -> None:
+    """Write a component's weights: one file, or shards with an index.
+
+    Args:
+        folder: of the component; it is there.
+        stem: of the files' names.
+        tensors: in the order of the files.
+        shards: number of files.
+        pool: of random numbers.
+        advance: is told how many bytes were written.
+    """
     if shards == 1:
         _write_safetensors(folder / f"{stem}.safetensors", tensors, pool, advance)
         return
@@ -200,13 +219,13 @@ def _write_component(
         weight_map.update({tensor.name: file_name for tensor in group})
     total = sum(tensor.size for tensor in tensors)
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-    _write_json(folder / f"{stem}.safetensors.index.json", index)
+    write_json(folder / f"{stem}.safetensors.index.json", index)
 
 
-def _split(tensors: Sequence[_Tensor], shards: int) -> list[list[_Tensor]]:
+def _split(tensors: Sequence[StoredTensor], shards: int) -> list[list[StoredTensor]]:
     """Cut the list in `shards` runs of about the same number of bytes."""
     total = sum(tensor.size for tensor in tensors)
-    groups: list[list[_Tensor]] = [[] for _ in range(shards)]
+    groups: list[list[StoredTensor]] = [[] for _ in range(shards)]
     begin = 0
     for tensor in tensors:
         groups[min(begin * shards // total, shards - 1)].append(tensor)
@@ -214,7 +233,7 @@ def _split(tensors: Sequence[_Tensor], shards: int) -> list[list[_Tensor]]:
     return groups
 
 
-def _write_safetensors(path: Path, tensors: Iterable[_Tensor], pool: _Pool, advance: Callable[[int], None]) -> None:
+def _write_safetensors(path: Path, tensors: Iterable[StoredTensor], pool: Pool, advance: Callable[[int], None]) -> None:
     """Write one file piece by piece; memory stays at one piece, however large the tensors are."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -234,7 +253,7 @@ def _write_safetensors(path: Path, tensors: Iterable[_Tensor], pool: _Pool, adva
         os.fsync(file.fileno())
 
 
-class _Pool:
+class Pool:
     """Random numbers, drawn once; every tensor is cut from them at a random place of its own."""
 
     def __init__(self, dtype: str, seed: int) -> None:
@@ -249,7 +268,7 @@ class _Pool:
         self._element_size = target.itemsize
         self._random = numpy.random.default_rng(seed)
 
-    def pieces(self, tensor: _Tensor) -> Iterator[memoryview]:
+    def pieces(self, tensor: StoredTensor) -> Iterator[memoryview]:
         """Yield the tensor's bytes, in pieces of at most 16 MiB."""
         import numpy
 
@@ -275,5 +294,6 @@ def _as_bytes(values: torch.Tensor) -> numpy.ndarray[Any, Any]:
     return array
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a dictionary as the libraries write theirs."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
