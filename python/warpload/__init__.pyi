@@ -736,6 +736,12 @@ from .open_file import (
 from .options import (
     LoadOptions as LoadOptions,
 )
+from .pipelines.prefetching import (
+    prefetch as prefetch,
+)
+from .prefetch_run import (
+    Prefetch as Prefetch,
+)
 from .report import (
     LoadReport as LoadReport,
     last_report as last_report,

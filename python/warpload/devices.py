@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _core, errors, forked, options, room
@@ -31,13 +32,63 @@ def _start_without_devices() -> None:
     _core_devices = {}
 
 
+@dataclass(frozen=True)
+class Place:
+    """A device whose memory the core fills through slots, named without torch; compare ``place_of``.
+
+    Attributes:
+        type: ``"cuda"``, or ``"cpu"`` where the CPU is treated like a device.
+        index: the device's number.
+    """
+
+    type: str
+    index: int
+
+
+def place_of(device: torch.device | Place | None) -> Place | None:
+    """Return what ``arena_device`` or ``foreseen_place`` has returned as a place, to be compared."""
+    return None if device is None else Place(device.type, device.index or 0)
+
+
+def foreseen_place(device: Any, current: int) -> Place | None:
+    """Return what ``arena_device`` will return for a device, without torch; whether there is such a GPU is not asked.
+
+    Args:
+        device: a ``torch.device``, a name, a number, or None for the CPU.
+        current: the number of the GPU that a bare ``"cuda"`` names; see ``current_gpu``.
+    """
+    if device is None or str(device).partition(":")[0] == "cpu":
+        return Place("cpu", 0) if options.current().arena == "always" else None
+    ordinal = _ordinal(device, current)
+    return None if ordinal is None else Place("cuda", ordinal)
+
+
+def torch_device(device: torch.device | Place | None) -> torch.device | None:
+    """Return torch's device for a place, which imports torch; any other is returned as it is."""
+    if not isinstance(device, Place):
+        return device
+    import torch
+
+    return torch.device("cpu") if device.type == "cpu" else torch.device(device.type, device.index)
+
+
+def torch_is_ready() -> bool:
+    """Tell whether somebody has imported torch, all of it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and not getattr(torch.__spec__, "_initializing", False)
+
+
 def arena_device(device: Any) -> torch.device | None:
     """Return the device whose memory the core fills through slots, or None where it fills the host's directly.
+
+    Imports torch, unless that is for the CPU, whose memory is not treated like a device's.
 
     Args:
         device: as torch takes it: a ``torch.device``, a name, a number, or None for the CPU. What torch does not know,
             and devices other than CUDA's, are None: stock brings tensors there.
     """
+    if (device is None or device == "cpu") and options.current().arena != "always":
+        return None
     import torch
 
     try:
@@ -187,7 +238,7 @@ def spelled_by_transformers(device_map: Any) -> Any:
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if device_map == "cuda" else device_map
 
 
-def core_device(device: torch.device) -> _core.Device:
+def core_device(device: torch.device | Place) -> _core.Device:
     """Return the core's device for one of torch's, always the same.
 
     Raises:
@@ -213,14 +264,14 @@ def _beside_captures(device: torch.device) -> contextlib.AbstractContextManager[
     return core_device(device).beside_captures() if device.type == "cuda" else contextlib.nullcontext()
 
 
-def current_stream(device: torch.device) -> int:
-    """Return the handle of torch's current stream on the device.
+def current_stream(device: torch.device | Place) -> int:
+    """Return the handle of torch's current stream on the device; of a place it is the default stream.
 
     Raises:
         InvalidArgumentError: the stream is being captured into a CUDA graph, which a load cannot be part of; nothing
             has been taken from the graph's pool of memory yet.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or isinstance(device, Place):
         return 0
     import torch
 
@@ -244,7 +295,7 @@ def prepare(loader: _core.Loader, device_map: Any, nbytes: int) -> None:
         nbytes: the bytes that the load will probably copy to the devices.
     """
     values = device_map.values() if isinstance(device_map, Mapping) else [device_map]
-    ordinals = sorted({ordinal for value in values if (ordinal := _ordinal(value)) is not None})
+    ordinals = sorted({ordinal for value in values if (ordinal := _ordinal(value, current_gpu())) is not None})
     if ordinals:
         threading.Thread(target=_prepare, args=(loader, ordinals, nbytes), name="warpload-prepare").start()
 
@@ -255,19 +306,21 @@ def _prepare(loader: _core.Loader, ordinals: list[int], nbytes: int) -> None:
             loader.prepare(_core_device("cuda", ordinal), nbytes)
 
 
-def _ordinal(device: Any) -> int | None:
+def _ordinal(device: Any, current: int) -> int | None:
     if isinstance(device, int) and not isinstance(device, bool):
         return device if device >= 0 else None
     kind, _, index = str(device).partition(":")
     if kind != "cuda" or (index and not index.isdecimal()):
         return None
-    return int(index) if index else _current_ordinal()
+    return int(index) if index else current
 
 
-def _current_ordinal() -> int:
-    # Where torch has not used CUDA yet, its current device is the first.
-    torch = sys.modules.get("torch")
-    return torch.cuda.current_device() if torch is not None and torch.cuda.is_initialized() else 0
+def current_gpu() -> int:
+    """Return the number of this thread's current GPU: the first one where torch has not used CUDA yet."""
+    if not torch_is_ready():
+        return 0
+    torch: Any = sys.modules["torch"]
+    return torch.cuda.current_device() if torch.cuda.is_initialized() else 0
 
 
 def allocate(devices: Sequence[torch.device | None], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Any]]:

@@ -64,7 +64,37 @@ def code_of_name(name: str) -> str | None:
 
 
 # What configurations and command lines call the common ones, beside torch's names and the format's codes.
-_SHORT = {"fp16": "float16", "fp32": "float32", "fp64": "float64"}
+_SHORT = {
+    **{"fp16": "float16", "fp32": "float32", "fp64": "float64"},
+    **{"half": "float16", "float": "float32", "double": "float64"},
+}
+
+
+def code_as_given(given: Any, argument: str = "dtype") -> str | None:
+    """Return the code of a dtype as ``as_dtype`` takes it, without importing torch; None for None.
+
+    Args:
+        given: a ``torch.dtype``, or a name or code of a dtype that files can hold.
+        argument: what the caller calls it, for the error.
+
+    Raises:
+        InvalidArgumentError: it is none of these; the error lists what is.
+    """
+    if given is None:
+        return None
+    name = given.strip() if isinstance(given, str) else str(given) if type(given).__name__ == "dtype" else ""
+    if name.upper() in _TORCH_NAMES:
+        return name.upper()
+    name = name.lower().removeprefix("torch.")
+    found = code_of_name(_SHORT.get(name, name))
+    if found is None:
+        raise errors.make(
+            "InvalidArgumentError",
+            f"{argument} is {given!r}, which is no dtype of a file's tensors",
+            cure="a torch.dtype, its name such as 'float16', 'bfloat16' or 'torch.float32', or a code of the format: "
+            + ", ".join(sorted(_TORCH_NAMES)),
+        )
+    return found
 
 
 def as_dtype(given: Any, argument: str = "dtype") -> torch.dtype | None:

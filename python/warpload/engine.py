@@ -41,7 +41,7 @@ def loader() -> _core.Loader:
     Raises:
         InvalidArgumentError: the environment asks for what does not exist.
     """
-    wanted = replace(options.current(), arena="auto")  # that one is none of the loader's
+    wanted = options.current().without_what_loaders_ignore()
     if wanted.threads > (most := _core.Loader.most_threads()):
         _tell_once(f"{options.asked_threads(wanted)} are more threads than can help here: {most} are started")
         wanted = replace(wanted, threads=most)
@@ -107,12 +107,14 @@ def tell_of_a_wrong_index(checkpoint: _core.Checkpoint) -> None:
         logger.warning("%s", "; ".join(wrong))
 
 
-def request(checkpoint: _core.Checkpoint, device: torch.device | None = None, **wanted: Any) -> _core.SegmentRequest:
+def request(
+    checkpoint: _core.Checkpoint, device: torch.device | devices.Place | None = None, **wanted: Any
+) -> _core.SegmentRequest:
     """Return a request for one checkpoint, ordered behind what is queued in the device's current stream.
 
     Args:
         checkpoint: what to load.
-        device: where to, from ``devices.arena_device``.
+        device: where to, from ``devices.arena_device`` or ``devices.foreseen_place``.
         wanted: the further arguments of ``SegmentRequest``.
 
     Raises:
@@ -165,12 +167,32 @@ def load(
         OutOfMemoryError: the arena could not be reserved.
         DeviceError: a device reported an error.
     """
-    handle = start(requests, arena_devices)
+    segments = [(number, each.checkpoint) for number, each in enumerate(requests)]
+    return arrived(start(requests, arena_devices), segments, arena_devices)
+
+
+def arrived(
+    handle: _core.LoadHandle,
+    segments: Sequence[tuple[int, _core.Checkpoint]],
+    arena_devices: Sequence[torch.device | None],
+) -> list[dict[str, torch.Tensor]]:
+    """Wait until segments of a load have arrived, and return their tensors by name, a dictionary each.
+
+    Where this raises, what was loaded is released, unless the caller has the handle.
+
+    Args:
+        handle: the load.
+        segments: the number of each, and the checkpoint that its request was made with.
+        arena_devices: the device of each, or None.
+
+    Raises:
+        WarploadError: see ``load``.
+    """
     loaded: list[dict[str, torch.Tensor]] = []
     try:
-        for segment, each in enumerate(requests):
-            loaded.append(torch_tensors(handle, segment, each.checkpoint))
-        for segment, device in enumerate(arena_devices):
+        for segment, checkpoint in segments:
+            loaded.append(torch_tensors(handle, segment, checkpoint))
+        for (segment, _), device in zip(segments, arena_devices, strict=True):
             wait_arrival(handle, segment, device)
     except BaseException as error:
         loaded.clear()  # whoever keeps the traceback must not keep the memory

@@ -7,9 +7,10 @@ that forked, or to the process as a whole, stays as it is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 _resets: list[Callable[[], None]] = []
@@ -29,7 +30,21 @@ def _start_anew() -> None:
         reset()
 
 
+_forking = threading.RLock()
+
+os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_forking.release)
 os.register_at_fork(after_in_child=_start_anew)
+
+
+@contextlib.contextmanager
+def held_up() -> Iterator[None]:
+    """Let no thread fork while the block runs: for what a child could not put right, such as an import half done.
+
+    A module that another thread was importing stays locked in the child for good. The block must be short, and must
+    not wait for a thread that may fork.
+    """
+    with _forking:
+        yield
 
 
 class Lock:

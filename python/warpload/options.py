@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,9 @@ _CHOICES = {
     "direct_io": ("auto", "never", "always"),
 }
 _MIB = 2**20
+_PREFETCH_SECONDS = 60.0
+# What is none of a loader's.
+_NOT_OF_LOADERS = {"arena": "auto", "prefetch_seconds": _PREFETCH_SECONDS}
 
 _TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
 _PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
@@ -48,6 +52,31 @@ def _threads_of_environment() -> tuple[str, int]:
     return "HF_ENABLE_PARALLEL_LOADING", _PARALLEL_WORKERS if enabled in _TRUE else 0
 
 
+def _prefetch_seconds() -> float:
+    text = os.environ.get("WARPLOAD_PREFETCH_SECONDS", "").strip()
+    try:
+        value = float(text or _PREFETCH_SECONDS)
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise InvalidArgumentError(f"WARPLOAD_PREFETCH_SECONDS is {text!r}, not a positive number of seconds")
+    return value
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Refuse what is no time to wait; infinity is one.
+
+    Args:
+        name: what the caller calls it.
+        value: what was given.
+
+    Raises:
+        InvalidArgumentError: it is no positive number.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise InvalidArgumentError(f"{name} is {value!r}, not a positive number of seconds")
+
+
 def _number(variable: str, text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise InvalidArgumentError(f"{variable} is {text!r}, not a positive number")
@@ -76,6 +105,8 @@ class LoadOptions:
         threads: the number of workers; 0 takes one for each processor that this process may use. No more than four for
             each of these are started, or 32 where that is more; a larger number is logged once. (``WARPLOAD_THREADS``,
             or diffusers' own ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
+        prefetch_seconds: how many seconds after the call of ``prefetch`` what no load has taken is dropped;
+            ``math.inf`` is never. (``WARPLOAD_PREFETCH_SECONDS``, 60)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -86,6 +117,7 @@ class LoadOptions:
     device_casts: str = field(default_factory=_from_environment("WARPLOAD_DEVICE_CASTS", "auto"))
     direct_io: str = field(default_factory=_from_environment("WARPLOAD_DIRECT_IO", "auto"))
     threads: int = field(default_factory=_threads)
+    prefetch_seconds: float = field(default_factory=_prefetch_seconds)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -95,6 +127,7 @@ class LoadOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InvalidArgumentError(f"{name} is {value!r}, not a number of at least {least}")
+        check_seconds("prefetch_seconds", self.prefetch_seconds)
 
     def __enter__(self) -> LoadOptions:
         _active.set((*_active.get(), self))
@@ -110,7 +143,12 @@ class LoadOptions:
 
     def of_loader(self) -> dict[str, Any]:
         """Return the arguments that the core's loader is made with."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "arena"}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _NOT_OF_LOADERS}
+
+    def without_what_loaders_ignore(self) -> LoadOptions:
+        """Return options that are equal where loaders made with them would be alike."""
+        changes: dict[str, Any] = _NOT_OF_LOADERS
+        return replace(self, **changes)
 
 
 _active: ContextVar[tuple[LoadOptions, ...]] = ContextVar("warpload_options", default=())

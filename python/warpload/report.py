@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 _REMEMBERED = 64
 
@@ -54,6 +54,9 @@ class LoadReport:
         thread: the name of the thread that loaded.
         error: what the load failed with, or the empty string.
         turned_off: what a library's version made us leave to stock altogether, with the reason; see the log.
+        prefetched: of the native ones, those whose bytes ``warpload.prefetch`` had put on their way, with the seconds
+            between its call and the load's taking them.
+        passed_over: what was prefetched for this load and was not taken, with the reason: it was read again.
     """
 
     source: str
@@ -66,6 +69,8 @@ class LoadReport:
     thread: str = field(default_factory=_this_thread)
     error: str = ""
     turned_off: dict[str, str] = field(default_factory=dict)
+    prefetched: dict[str, float] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
     _inner: list[float] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @contextlib.contextmanager
@@ -102,7 +107,9 @@ class LoadReport:
         self.bytes += inner.bytes
         self.threads = max(self.threads, inner.threads)
         is_one = bool(name) and len(inner.components) == 1
-        for mine, theirs in ((self.components, inner.components), (self.placed_by_stock, inner.placed_by_stock)):
+        for each_of in ("components", "placed_by_stock", "prefetched", "passed_over"):
+            mine: dict[str, Any] = getattr(self, each_of)
+            theirs: dict[str, Any] = getattr(inner, each_of)
             mine.update({name if is_one else f"{name or inner.source}/{each}": how for each, how in theirs.items()})
         if name and inner.error:
             self.components[name] = f"failed: {inner.error}"
@@ -115,11 +122,17 @@ class LoadReport:
             lines.append(f"  failed: {self.error}")
         width = max([len(name) for name in (*self.components, *self.seconds)], default=0)
         for name, how in self.components.items():
-            placed = self.placed_by_stock.get(name)
-            lines.append(f"  {name:<{width}}  {how}" + (f" (placed by stock: {placed})" if placed else ""))
+            lines.append(f"  {name:<{width}}  {how}{self._of_component(name)}")
         lines += [f"  turned off: {feature}: {reason}" for feature, reason in self.turned_off.items()]
         lines += [f"  {name:<{width}}  {seconds:.3f} s" for name, seconds in self.seconds.items()]
         return "\n".join(lines)
+
+    def _of_component(self, name: str) -> str:
+        """Say what is not the plain case of a component."""
+        placed = f" (placed by stock: {self.placed_by_stock[name]})" if name in self.placed_by_stock else ""
+        early = f" (prefetched {self.prefetched[name]:.2f} s before)" if name in self.prefetched else ""
+        passed = f" (prefetched in vain: {self.passed_over[name]})" if name in self.passed_over else ""
+        return placed + early + passed
 
     def _further(self) -> str:
         """Say what is not the plain case."""

@@ -6,9 +6,10 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence, Set
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _core, devices, engine, errors
+from . import _core, context, devices, engine, errors, prefetched
 from .context import began
 from .dtypes import FLOATING_POINT, as_dtype, code_of
 from .open_file import check_backend
@@ -80,11 +81,18 @@ def load_file(
             return _load_by_safetensors(filename, device, as_dtype(dtype), mode)
         checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch
         engine.tell_of_a_wrong_index(checkpoint)
-        tensors = load_checkpoint(checkpoint, device, dtype, copies=copies)
+        tensors = load_checkpoint(checkpoint, device, dtype, copies=copies, files=paths_of(filename))
         report.components[os.path.basename(name)], report.bytes = "native", checkpoint.nbytes
         if dtype is not None or copies or not devices.is_cpu(devices.checked(device)):
             report.threads = engine.worker_count()  # else nobody works: asking would take longer
         return tensors
+
+
+def paths_of(filename: engine.StrPath | Sequence[engine.StrPath]) -> list[Path]:
+    """Return the files, or the index, as paths; none where they can be asked for only once."""
+    if isinstance(filename, str | os.PathLike):
+        return [Path(filename)]
+    return [Path(each) for each in filename] if isinstance(filename, Sequence) else []
 
 
 def _name_of(filename: engine.StrPath | Sequence[engine.StrPath]) -> str:
@@ -115,6 +123,7 @@ def load_checkpoint(
     dtype: torch.dtype | str | None = None,
     *,
     copies: bool = False,
+    files: Sequence[Path] = (),
 ) -> dict[str, torch.Tensor]:
     """Load the tensors of an open checkpoint by the rules of ``load_file``.
 
@@ -123,6 +132,7 @@ def load_checkpoint(
         device: where the tensors go.
         dtype: the dtype of all floating-point tensors; None keeps each tensor's own.
         copies: whether the bytes are copied rather than mapped.
+        files: what it was opened from, where it may have been prefetched.
 
     Raises:
         WarploadError: what ``load_file`` raises, but for the errors of opening the files.
@@ -133,16 +143,46 @@ def load_checkpoint(
     for name, (own, shape) in described.items():
         engine.check_representable(name, own, shape, checkpoint, "safe_open gives the file's other tensors")
     code = None if wanted is None else code_of(wanted)
-    others = {name for name, (own, _) in described.items() if wanted is not None and not _is_native(own, code)}
+    only = None if wanted is None else natively_cast(checkpoint, code)
+    others = set() if only is None else described.keys() - only
     cast = _cast_by_torch(checkpoint, others, wanted, copies)  # first: it may be refused
-    only = described.keys() - others if others else None
     arena_device = devices.arena_device(target)
-    request = engine.request(checkpoint, arena_device, dtype=code, only=only, zero_copy=not copies)
-    (tensors,) = engine.load([request], [arena_device])
+    tensors = _take_prefetched(files, code, arena_device, copies)
+    if tensors is None:
+        request = engine.request(checkpoint, arena_device, dtype=code, only=only, zero_copy=not copies)
+        (tensors,) = engine.load([request], [arena_device])
     if arena_device is None:
         tensors = {name: devices.bring(tensor, target) for name, tensor in tensors.items()}
     tensors |= {name: devices.bring(tensor, target) for name, tensor in cast.items()}
     return {name: tensors[name] for name in described} if others else tensors
+
+
+def _take_prefetched(
+    files: Sequence[Path], code: str | None, device: torch.device | None, copies: bool
+) -> dict[str, torch.Tensor] | None:
+    """Return the tensors of files that were prefetched as this load wants them, or None."""
+    load = context.serving(os.fspath(files[0])) if files else None
+    if load is None:
+        return None
+    wanted = prefetched.wanted("file", code, device, zero_copy=not copies)
+    with prefetched.telling(load.report):
+        taken = prefetched.take(files, wanted, load.report, files[0].name)
+    if taken is None:
+        return None
+    (tensors,) = engine.arrived(taken.handle, [(taken.segment, taken.opened)], [device])
+    return tensors
+
+
+def natively_cast(checkpoint: _core.Checkpoint, code: str | None) -> set[str] | None:
+    """Return the names of the tensors that the core casts for a dtype, or leaves as they are; None where it is all.
+
+    Args:
+        checkpoint: what is loaded.
+        code: the dtype that floating-point tensors are to have; None is one that no file can hold.
+    """
+    described = checkpoint.tensors()
+    names = {name for name, own, _, _ in described if _is_native(own, code)}
+    return None if len(names) == len(described) else names
 
 
 def _is_native(own: str, code: str | None) -> bool:

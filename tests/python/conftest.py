@@ -23,6 +23,7 @@ from support.bad_files import good
 from support.devices import ARENA, CAST_SIDES, GPU, HOST, Device
 from support.pipelines import FAMILIES, Saved
 from support.tensors import mixed_tensors
+from warpload import prefetched
 
 torch.set_num_threads(1)
 settings.register_profile("suite", database=None, deadline=None, print_blob=True)
@@ -94,6 +95,13 @@ def _collector_left_as_it_was() -> Iterator[None]:
     before = gc.isenabled()
     yield
     assert gc.isenabled() == before
+
+
+@pytest.fixture(autouse=True)
+def _no_prefetch_left() -> Iterator[None]:
+    """Let no test find what another has prefetched."""
+    yield
+    prefetched._drop_all()
 
 
 @pytest.fixture

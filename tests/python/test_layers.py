@@ -19,11 +19,13 @@ PACKAGE = Path(warpload.__file__).parent
 # From the bottom up, as docs/design.md draws it: a module, or a folder and all in it that no other layer names. Each
 # module imports only what is in its own layer or below.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"}),
+    frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"})
+    | {"read_ahead"},
     frozenset({"stock.seams", "stock.seam_check", "stock.refusal"}),
     frozenset({"context"}),
     frozenset({"devices", "engine"}),
     frozenset({"stock"}),
+    frozenset({"prefetch_part", "prefetch_run", "prefetched"}),
     frozenset({"open_file", "whole_file"}),
     frozenset({"models"}),
     frozenset({"pipelines"}),

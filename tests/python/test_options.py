@@ -24,7 +24,10 @@ VARIABLES = {
     "WARPLOAD_DEVICE_CASTS": ("device", "device_casts", "device"),
     "WARPLOAD_DIRECT_IO": ("never", "direct_io", "never"),
     "WARPLOAD_THREADS": ("3", "threads", 3),
+    "WARPLOAD_PREFETCH_SECONDS": ("2.5", "prefetch_seconds", 2.5),
 }
+
+OF_NO_LOADER = {"WARPLOAD_ARENA", "WARPLOAD_PREFETCH_SECONDS"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +50,11 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("threads", -1),
         ("threads", None),
         ("threads", True),
+        ("prefetch_seconds", 0),
+        ("prefetch_seconds", -1.5),
+        ("prefetch_seconds", float("nan")),
+        ("prefetch_seconds", "60"),
+        ("prefetch_seconds", True),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_named(name: str, value: Any) -> None:
@@ -68,6 +76,16 @@ def test_a_variable_that_is_no_choice_is_refused_and_its_value_named(
 
     with pytest.raises(warpload.InvalidArgumentError, match=f"'{value}'"):
         warpload.load_file(mixed)
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1", "nan"])
+def test_a_variable_that_is_no_time_is_refused_and_named(
+    value: str, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARPLOAD_PREFETCH_SECONDS", value)
+
+    with pytest.raises(warpload.InvalidArgumentError, match=f"WARPLOAD_PREFETCH_SECONDS is '{value}'"):
+        warpload.prefetch(mixed)
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "2.5", "1e9"])
@@ -159,7 +177,7 @@ class _Spy:
         monkeypatch.setattr(engine, "_loaders", {})
 
 
-@pytest.mark.parametrize("variable", [name for name in VARIABLES if name != "WARPLOAD_ARENA"])
+@pytest.mark.parametrize("variable", [name for name in VARIABLES if name not in OF_NO_LOADER])
 def test_each_variable_is_read_at_each_load(variable: str, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name, value = VARIABLES[variable]
     spy = _Spy(monkeypatch)

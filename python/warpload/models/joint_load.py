@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import collector, context, engine
+from .. import collector, context, devices, engine, prefetched
 from ..context import LoadContext
 from ..errors import WarploadError
+from ..prefetch_run import Taken
 from ..report import LoadReport
 from .weights import ModelWeights
 
 if TYPE_CHECKING:
     import torch
+
+_OTHER_FILES = "other files of its folder are loaded"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class WantedModel:
     label: str
     path: Path
     code: str | None
-    device: torch.device | None = None
+    device: torch.device | devices.Place | None = None
     kept: frozenset[str] = frozenset()
 
 
@@ -67,21 +71,37 @@ class JointLoad:
         return self._labels.get(os.path.normpath(location))
 
     def begin(self, wanted: Sequence[WantedModel]) -> None:
-        """Open the models, plan them together and start.
+        """Open the models, plan them together and start; those that were prefetched are taken as they are.
 
-        If one of them cannot be opened nothing starts, and whoever claims it gets the error.
+        If one of them cannot be opened none of the others starts, and whoever claims it gets the error. What else was
+        prefetched with one of these models is dropped.
 
         Args:
             wanted: the models, in the order in which their bytes move.
         """
+        owners = set()
+        with prefetched.telling(self.report):
+            for model in wanted:
+                device = devices.torch_device(model.device)
+                if (taken := self._take_prefetched(model.label, model.path, model.code, device)) is not None:
+                    self._weights[model.label] = taken.opened
+                    owners.add(taken.owner)
+        if not owners:
+            for model in wanted:
+                self.pass_over(model.path.parent, _OTHER_FILES)
+        for owner in owners:
+            owner.drop("the load that took the rest does not want it", logging.INFO)
+        self._begin_others([model for model in wanted if model.label not in self._weights])
+
+    def _begin_others(self, wanted: Sequence[WantedModel]) -> None:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                opened[model.label] = ModelWeights.open(model.path, model.device)
+                opened[model.label] = ModelWeights.open(model.path, devices.torch_device(model.device))
             except WarploadError:
                 return
         self._start([(opened[model.label], model.code, model.kept) for model in wanted])
-        self._weights = opened
+        self._weights |= opened
 
     def claim(self, label: str, path: Path, code: str | None, device: torch.device | None = None) -> ModelWeights:
         """Return a model's weights, from the joint load or from one that starts now.
@@ -102,10 +122,35 @@ class JointLoad:
         if weights is None or weights.path != path or weights.device != device:
             if weights is not None:
                 weights.release()
+            with prefetched.telling(self.report):
+                taken = self._take_prefetched(label, path, code, device)
+            weights = None if taken is None else taken.opened
+            if taken is None:
+                self.pass_over(path.parent, _OTHER_FILES)
+        if weights is None:
             weights = ModelWeights.open(path, device)
             self._start([(weights, code, frozenset())])
         self._under_way.append(weights)
         return weights
+
+    def pass_over(self, folder: str | os.PathLike[str], reason: str) -> None:
+        """Drop what was prefetched of a folder that is loaded in another way.
+
+        Args:
+            folder: where the files lie.
+            reason: why nobody has a use for it.
+        """
+        with prefetched.telling(self.report):
+            for label in prefetched.pass_over(folder):
+                self.report.passed_over.setdefault(label, reason)
+
+    def _take_prefetched(self, label: str, path: Path, code: str | None, device: torch.device | None) -> Taken | None:
+        wanted = prefetched.wanted("model", code, device, zero_copy=self.zero_copy)
+        taken = prefetched.take([path], wanted, self.report, label)
+        if taken is not None:
+            taken.opened.take_over(path, device, taken.handle, taken.segment)
+            self.report.threads = engine.worker_count()
+        return taken
 
     def wait(self) -> None:
         """Wait until the bytes of all claimed models have arrived.

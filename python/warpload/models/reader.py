@@ -19,7 +19,7 @@ from ..context import LoadContext
 from ..errors import WarploadError
 from ..open_file import TorchFile
 from ..stock import torch_modes, unexpected
-from ..whole_file import load_checkpoint
+from ..whole_file import load_checkpoint, paths_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ def load_file(stock: Function, filename: Any, device: Any = "cpu", **keywords: A
 
     def read() -> tuple[dict[str, torch.Tensor], int, list[str]]:
         checkpoint = engine.open_checkpoint(filename)
-        tensors = load_checkpoint(checkpoint)
+        tensors = load_checkpoint(checkpoint, files=paths_of(filename))
         return tensors, checkpoint.nbytes, [text for _, text in checkpoint.oddities]
 
     tensors = None if keywords else _for_its_load(filename, device, read)

@@ -29,6 +29,8 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
         refusal: why the core does not put it together.
         oddities: what is odd about its files, as far as the core has looked.
     """
+    if load.joint is not None and call.location:
+        load.joint.pass_over(_folder(call), str(refusal))
     unread = "" if refusal.readable else str(refusal)
     with context.part(load, unread=unread, built=refusal.built, folders=_folders(call)) as own:
         model = _ask_stock(call, refusal.fault)
@@ -46,6 +48,12 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
         said = _joined(str(refusal), odd)
         logger.log(level, "%s of %s is loaded by stock: %s", call.label, report.source, said)
     return model
+
+
+def _folder(call: Call) -> str | os.PathLike[str]:
+    """Return where the model lies, as far as that is known."""
+    snapshot = call.snapshot
+    return call.location if snapshot is None else snapshot.folder / (call.kwargs.get("subfolder") or "")
 
 
 def _folders(call: Call) -> list[str]:

@@ -59,13 +59,20 @@ class ModelWeights:
         """
         return cls(path, engine.open_checkpoint(path, as_published=True), device)
 
-    def plan(self, code: str | None, zero_copy: bool, kept: Collection[str] = ()) -> _core.SegmentRequest:
+    def plan(
+        self,
+        code: str | None,
+        zero_copy: bool,
+        kept: Collection[str] = (),
+        device: torch.device | devices.Place | None = None,
+    ) -> _core.SegmentRequest:
         """Return the request for the load that begins early.
 
         Args:
             code: the dtype that floating-point tensors are cast to; None keeps each tensor's own.
             zero_copy: whether tensors that need no cast may be views of their file.
             kept: parts of names whose tensors are to be in float32 all the same.
+            device: where to, if that is not this model's device; see ``take_over``.
         """
         self._zero_copy = zero_copy = zero_copy and not mounts.forbid_mapping(self._files())
         others = {}
@@ -76,7 +83,8 @@ class ModelWeights:
             self._planned[name] = wanted if own == wanted or _core.is_cast_supported(own, wanted) else own
             if self._planned[name] != code:
                 others[name] = self._planned[name]
-        return engine.request(self.checkpoint, self.device, dtype=code, tensor_dtypes=others, zero_copy=zero_copy)
+        device = self.device if device is None else device
+        return engine.request(self.checkpoint, device, dtype=code, tensor_dtypes=others, zero_copy=zero_copy)
 
     def _files(self) -> Iterator[Path]:
         yield from model_files.shards_of(self.path)  # an index is read again only where it has to be known
@@ -84,6 +92,22 @@ class ModelWeights:
     def attach(self, handle: _core.LoadHandle, segment: int) -> None:
         """Tie this model to its segment of a load under way."""
         self._loads.append((handle, segment))
+
+    def take_over(self, path: Path, device: torch.device | None, handle: _core.LoadHandle, segment: int) -> None:
+        """Belong from now on to the load that takes a segment which was prefetched.
+
+        Args:
+            path: the file or index, as the load spells it.
+            device: the device that the segment is on.
+            handle: the load under way.
+            segment: its segment.
+        """
+        self.path, self.device = path, device
+        self.attach(handle, segment)
+
+    def is_mapped(self) -> bool:
+        """Tell whether all tensors of a load to the host's memory are views of their files, but for misaligned ones."""
+        return self._zero_copy and not self.cast_names()
 
     def cast_names(self) -> list[str]:
         """Return the names of the tensors that are cast on their way."""

@@ -6,7 +6,7 @@ A wrong answer costs time, never a bit: the real load finds what fits, and reads
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import devices
 from ..models.joint_load import WantedModel
@@ -14,6 +14,9 @@ from ..stock import diffusers, kept_in_float32, seam_check, transformers
 from ..stock.model_files import read_config
 from ..stock.refusal import NotNativeError
 from .folder import Component
+
+if TYPE_CHECKING:
+    import torch
 
 # With one of these stock places the tensors, or reads other files: bytes that move early would move in vain.
 _PLAIN: dict[str, Any] = {
@@ -33,30 +36,67 @@ def is_in_vain(kwargs: Mapping[str, Any]) -> bool:
     return any(kwargs.get(name, plain) not in (None, plain) for name, plain in _PLAIN.items())
 
 
-def wanted_models(
-    components: list[Component], kwargs: Mapping[str, Any], device_maps: Mapping[str, dict[str, Any]]
-) -> list[WantedModel]:
+class Asked(Protocol):
+    """What is asked for of each component."""
+
+    def code(self, component: Component, rules: Any) -> str | None:
+        """Return the dtype that floating-point tensors take, or None where each keeps its own.
+
+        Args:
+            component: of the pipeline, or the only model.
+            rules: ``stock.diffusers`` or ``stock.transformers``.
+
+        Raises:
+            NotNativeError: what is asked for is no dtype.
+        """
+
+    def device(self, component: Component, of_diffusers: bool) -> torch.device | devices.Place | None:
+        """Return the device whose arena they go to, or None for the host's memory."""
+
+
+class AskedInCall:
+    """What a call of a pipeline's ``from_pretrained`` asks for.
+
+    Args:
+        kwargs: of the call.
+        device_maps: of each component, where the call's device map is one that only we understand.
+    """
+
+    def __init__(self, kwargs: Mapping[str, Any], device_maps: Mapping[str, dict[str, Any]]) -> None:
+        self._kwargs, self._device_maps = kwargs, device_maps
+
+    def code(self, component: Component, rules: Any) -> str | None:
+        """Return the dtype; see ``Asked``."""
+        code: str | None = rules.code(diffusers.dtype_of_component(self._kwargs, component.name), component.folder)
+        return code
+
+    def device(self, component: Component, of_diffusers: bool) -> torch.device | None:
+        """Return the device; see ``Asked``."""
+        if self._device_maps:
+            return devices.arena_device(self._device_maps.get(component.name, {}).get(""))
+        device_map = self._kwargs.get("device_map")
+        return devices.arena_device(device_map if of_diffusers else devices.spelled_by_transformers(device_map))
+
+
+def wanted_models(components: list[Component], asked: Asked) -> list[WantedModel]:
     """Return the models whose bytes are to move now; those of transformers first, which it wants before diffusers does.
 
     Args:
         components: of the pipeline.
-        kwargs: of its ``from_pretrained``.
-        device_maps: of each component, where the call's device map is one that only we understand.
+        asked: what is asked for of each.
     """
     by_library: dict[bool, list[Component]] = {False: [], True: []}
     for component in components:
         by_library[_is_of_diffusers(component)].append(component)
     wanted = (
-        _wanted_model(component, of_diffusers, kwargs, device_maps)
+        _wanted_model(component, of_diffusers, asked)
         for of_diffusers, those in by_library.items()
         for component in those
     )
     return [model for model in wanted if model is not None]
 
 
-def _wanted_model(
-    component: Component, of_diffusers: bool, kwargs: Mapping[str, Any], device_maps: Mapping[str, dict[str, Any]]
-) -> WantedModel | None:
+def _wanted_model(component: Component, of_diffusers: bool, asked: Asked) -> WantedModel | None:
     if not seam_check.is_whole(feature_of(of_diffusers)):
         return None
     rules = diffusers if of_diffusers else transformers
@@ -64,16 +104,11 @@ def _wanted_model(
     if path is None:
         return None
     try:
-        code = rules.code(diffusers.dtype_of_component(kwargs, component.name), component.folder)
+        code = asked.code(component, rules)
     except NotNativeError:
         return None
-    if device_maps:
-        device = device_maps.get(component.name, {}).get("")
-    else:
-        device_map = kwargs.get("device_map")
-        device = device_map if of_diffusers else devices.spelled_by_transformers(device_map)
     kept = kept_in_float32.foreseen(component.folder, code)
-    return WantedModel(component.name, path, code, devices.arena_device(device), kept)
+    return WantedModel(component.name, path, code, asked.device(component, of_diffusers), kept)
 
 
 def feature_of(of_diffusers: bool) -> str:

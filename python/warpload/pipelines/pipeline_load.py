@@ -185,10 +185,12 @@ class PipelineLoad:
 
     def _begin(self, components: list[Component]) -> None:
         if early_start.is_in_vain(self.kwargs) or not seam_check.is_whole("pipelines"):
+            self.joint.pass_over(self.folder or "", "the core does not foresee what this call needs")
             return
         with self.report.stage("open"):
             try:
-                self.joint.begin(early_start.wanted_models(components, self.kwargs, self.joint.device_maps))
+                asked = early_start.AskedInCall(self.kwargs, self.joint.device_maps)
+                self.joint.begin(early_start.wanted_models(components, asked))
             except Exception as error:
                 if unexpected.is_the_callers(error):
                     raise

@@ -96,9 +96,11 @@ def dtype_of_component(arguments: Mapping[str, Any], name: str) -> torch.dtype |
     Raises:
         NotNativeError: what is there is no dtype; stock knows what to say.
     """
+    dtype = first_of(arguments, "dtype", "torch_dtype")
+    if dtype is None:
+        return None
     import torch
 
-    dtype = first_of(arguments, "dtype", "torch_dtype")
     if isinstance(dtype, Mapping):
         dtype = dtype.get(name, dtype.get("default", torch.float32))
     elif dtype is not None and not isinstance(dtype, torch.dtype):
