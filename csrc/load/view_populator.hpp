@@ -2,7 +2,7 @@
 //
 //   load   [==== Python builds the models =====]   the models are used
 //   pages  [p]   [p]   [p]   [p]   [p]   [p]   [p][p][p][p][p] ...      one thread, piece by piece, in the order of use
-//          paced: a quarter of the time         at full speed; ahead of the user where he has come as far
+//          paced: an eighth of the time         at full speed; ahead of the user where he has come as far
 #pragma once
 
 #include <chrono>
@@ -58,7 +58,7 @@ class ViewPopulator {
   ViewPopulator& operator=(const ViewPopulator&) = delete;
   ~ViewPopulator();
 
-  // Has all these pages backed, after those that were added before, a quarter of the time until hurry() is called. Of
+  // Has all these pages backed, after those that were added before, an eighth of the time until hurry() is called. Of
   // what is not in the page cache at most `budget` bytes are read, and the rest is left alone. Mappings that go
   // meanwhile are skipped. Null where there is no thread to be had.
   [[nodiscard]] Ticket add(std::vector<ViewPages> views, std::uint64_t budget) noexcept;
