@@ -231,12 +231,13 @@ def plain(module: torch.nn.Module) -> dict[str, Any]:
 KEYS = ["text_model.embeddings.weight", "a.b.0.c", "plain", "odd(key).weight", "a+b"]
 
 
+@pytest.mark.parametrize("target", ["model.target", r"of.a\.pattern", "odd(target)"])
 @pytest.mark.parametrize("key", KEYS)
-def test_a_rename_of_a_key_is_what_transformers_makes(key: str) -> None:
-    genuine = core_model_loading.WeightRenaming(key, "model.target")
+def test_a_rename_of_a_key_is_what_transformers_makes(key: str, target: str) -> None:
+    genuine = core_model_loading.WeightRenaming(key, target)
     with repeated_renames.compiled_when_asked({"first.key", key}):
         core_model_loading.WeightRenaming("first.key", "other.key")
-        ours = core_model_loading.WeightRenaming(key, "model.target")
+        ours = core_model_loading.WeightRenaming(key, target)
 
     assert repeated_renames._is_same(ours, genuine)
     for other in (key, f"prefix.{key}", f"{key}_more", "nothing"):
