@@ -241,7 +241,15 @@ def test_a_rename_of_a_key_is_what_transformers_makes(key: str, target: str) -> 
 
     assert repeated_renames._is_same(ours, genuine)
     for other in (key, f"prefix.{key}", f"{key}_more", "nothing"):
-        assert ours.rename_source_key(other) == genuine.rename_source_key(other)
+        assert outcome(ours, other) == outcome(genuine, other)
+
+
+def outcome(rename: Any, key: str) -> Any:
+    """Return what a rename makes of a key; the library fails where a target has a group and its source has none."""
+    try:
+        return rename.rename_source_key(key)
+    except IndexError as error:
+        return str(error)
 
 
 def test_two_renames_share_nothing() -> None:
