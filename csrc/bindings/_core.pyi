@@ -75,6 +75,7 @@ class Loader:
         pinned_bytes: int = ...,
         device_casts: str = "auto",  # or "host", "device"
         direct_io: str = "auto",  # or "never", "always"
+        populate: str = "auto",  # or "never", "always"
     ) -> None: ...
     @staticmethod
     def most_threads() -> int: ...

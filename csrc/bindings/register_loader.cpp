@@ -105,12 +105,21 @@ DirectIo parse_direct_io(const std::string& name) {
   throw InvalidArgumentError({.reason = "direct_io is '" + name + "', not auto, never or always"});
 }
 
+Populate parse_populate(const std::string& name) {
+  if (name == "auto") return Populate::kAuto;
+  if (name == "never") return Populate::kNever;
+  if (name == "always") return Populate::kAlways;
+  throw InvalidArgumentError({.reason = "populate is '" + name + "', not auto, never or always"});
+}
+
 std::unique_ptr<Loader, DeleteUnlocked> make_loader(unsigned threads, std::uint64_t pinned_bytes,
-                                                    const std::string& device_casts, const std::string& direct_io) {
+                                                    const std::string& device_casts, const std::string& direct_io,
+                                                    const std::string& populate) {
   return std::unique_ptr<Loader, DeleteUnlocked>(new Loader(LoaderOptions{.threads = threads,
                                                                           .pinned_bytes = pinned_bytes,
                                                                           .device_casts = parse_casts(device_casts),
-                                                                          .direct_io = parse_direct_io(direct_io)}));
+                                                                          .direct_io = parse_direct_io(direct_io),
+                                                                          .populate = parse_populate(populate)}));
 }
 
 void wait(LoadHandle& handle) {
@@ -211,7 +220,7 @@ void register_loader(py::module_& module) {
   loader_class
       .def(py::init(&make_loader), py::kw_only(), py::arg("threads") = 0,
            py::arg("pinned_bytes") = LoaderOptions{}.pinned_bytes, py::arg("device_casts") = "auto",
-           py::arg("direct_io") = "auto")
+           py::arg("direct_io") = "auto", py::arg("populate") = "auto")
       .def_property_readonly("threads", &Loader::threads, "How many workers this loader has.")
       .def_static("most_threads", &Loader::most_threads,
                   "Return how many workers a loader has at most, whatever it is asked for.")

@@ -136,6 +136,7 @@ LoaderOptions read_loader_options(const warpload_loader_options* options) {
       .threads = static_cast<unsigned>(given.threads),
       .device_casts = read_enumeration("device_casts", given.device_casts, DeviceCasts::kDevice),
       .direct_io = read_enumeration("direct_io", given.direct_io, DirectIo::kAlways),
+      .populate = read_enumeration("populate", given.populate, Populate::kAlways),
   };
   if (given.pinned_bytes != 0) result.pinned_bytes = given.pinned_bytes;
   if (given.slot_bytes != 0) result.slot_bytes = given.slot_bytes;

@@ -50,16 +50,18 @@ std::shared_ptr<const MappedFile> MappedFile::map(const File& file) {
   const OpenFiles::Lease open = file.lease();
   if (open) check_size_unchanged(file, open->descriptor());
   // Made before the mapping, so that no failed allocation can leak one.
-  std::shared_ptr<MappedFile> mapped(new MappedFile({}));
+  std::shared_ptr<MappedFile> mapped(new MappedFile);
   const auto size = static_cast<std::size_t>(file.size());
   if (size == 0) return mapped;  // mmap() refuses a length of 0
 
   mapped->bytes_ = {static_cast<std::byte*>(map_private(file, open ? open->descriptor() : -1)), size};
   if (!open) file.read_exact(open, 0, mapped->bytes_);
+  mapped->pages_->begin(mapped->bytes_);
   return mapped;
 }
 
 MappedFile::~MappedFile() {
+  pages_->end();
   if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }
 

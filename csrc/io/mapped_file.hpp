@@ -7,6 +7,7 @@
 #include <span>
 
 #include "io/file.hpp"
+#include "io/mapping_pages.hpp"
 
 namespace warpload {
 
@@ -28,10 +29,14 @@ class MappedFile {
 
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
 
+  // For whoever has pages backed ahead; may outlive the mapping, and does not keep it.
+  [[nodiscard]] const std::shared_ptr<MappingPages>& pages() const noexcept { return pages_; }
+
  private:
-  explicit MappedFile(std::span<std::byte> bytes) noexcept : bytes_(bytes) {}
+  MappedFile() = default;
 
   std::span<std::byte> bytes_;
+  std::shared_ptr<MappingPages> pages_ = std::make_shared<MappingPages>();
 };
 
 }  // namespace warpload

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/available_memory.hpp"
 #include "io/file.hpp"
 #include "io/mapped_file.hpp"
 #include "load/arena_release.hpp"
@@ -18,25 +19,78 @@ std::vector<Checkpoint::Ptr> checkpoints_of(const std::vector<SegmentRequest>& r
   return checkpoints;
 }
 
+// The ranges in the order of the file; those that touch are one.
+std::vector<ByteRange> merged(std::vector<ByteRange> ranges) {
+  std::sort(ranges.begin(), ranges.end(), [](ByteRange a, ByteRange b) { return a.begin < b.begin; });
+  std::vector<ByteRange> result;
+  for (const ByteRange range : ranges) {
+    if (!result.empty() && range.begin <= result.back().end) {
+      result.back().end = std::max(result.back().end, range.end);
+    } else {
+      result.push_back(range);
+    }
+  }
+  return result;
+}
+
+// The mappings of one segment's shards, made where a view needs one.
+class Mappings {
+ public:
+  explicit Mappings(const Checkpoint& checkpoint) : checkpoint_(checkpoint), of_shard_(checkpoint.shard_count()) {}
+
+  std::shared_ptr<std::byte> share(std::size_t shard, ByteRange range) {
+    auto& mapping = of_shard_[shard];
+    if (!mapping.file) mapping.file = MappedFile::map(*checkpoint_.file(shard));
+    mapping.used.push_back(range);
+    return {mapping.file, mapping.file->bytes().data() + range.begin};
+  }
+
+  // What of the files is going to be used, in the order of the shards.
+  [[nodiscard]] std::vector<ViewPages> pages() const {
+    std::vector<ViewPages> views;
+    for (const Mapping& mapping : of_shard_) {
+      if (mapping.file) views.push_back({mapping.file->pages(), merged(mapping.used)});
+    }
+    return views;
+  }
+
+ private:
+  struct Mapping {
+    std::shared_ptr<const MappedFile> file;
+    std::vector<ByteRange> used;
+  };
+
+  const Checkpoint& checkpoint_;
+  std::vector<Mapping> of_shard_;
+};
+
 // The tensors of one segment, each with its share of the memory.
 TensorList make_list(const PlannedSegment& planned, const Checkpoint& checkpoint,
-                     const std::shared_ptr<Segment>& segment, DeviceId device) {
-  std::vector<std::shared_ptr<const MappedFile>> mappings(checkpoint.shard_count());
+                     const std::shared_ptr<Segment>& segment, DeviceId device, Mappings& mappings) {
   std::vector<Tensor> result;
   result.reserve(planned.tensors.size());
   for (const PlannedTensor& tensor : planned.tensors) {
     const TensorInfo& info = checkpoint.tensors()[tensor.tensor];
     std::shared_ptr<std::byte> memory;
     if (tensor.nbytes != 0 && tensor.backing == Backing::kView) {
-      auto& mapping = mappings[info.shard];
-      if (!mapping) mapping = MappedFile::map(*checkpoint.file(info.shard));
-      memory = {mapping, mapping->bytes().data() + tensor.offset};
+      memory = mappings.share(info.shard, {tensor.offset, tensor.offset + tensor.nbytes});
     } else if (tensor.nbytes != 0) {
       memory = share_segment(segment, tensor.offset, tensor.nbytes);
     }
     result.emplace_back(info.name, tensor.dtype, info.shape, std::move(memory), tensor.nbytes, device);
   }
   return TensorList(std::move(result));
+}
+
+// Fewer bytes than these are not worth a thread.
+constexpr std::uint64_t kLeastPopulated = std::uint64_t{2} << 20;
+
+std::uint64_t total_of(const std::vector<ViewPages>& views) {
+  std::uint64_t total = 0;
+  for (const ViewPages& view : views) {
+    for (const ByteRange range : view.ranges) total += range.size();
+  }
+  return total;
 }
 
 std::vector<std::byte*> begins_of(const std::vector<std::shared_ptr<Segment>>& segments) {
@@ -63,7 +117,13 @@ LoadHandle::State::State(std::shared_ptr<LoaderResources> shared, const std::vec
       control(resources->workers(), states, [this] { finish_lanes(); }) {}
 
 void LoadHandle::State::end(std::unique_ptr<State> state) noexcept {
-  if (state && state->owner != ::getpid()) static_cast<void>(state.release());
+  if (!state) return;
+  if (state->owner != ::getpid()) {
+    static_cast<void>(state.release());
+    return;
+  }
+  if (state->control.finished() && !state->control.stopped()) state->populate_views();
+  state->resources->view_populator().hurry(state->populating);
 }
 
 void LoadHandle::State::start(LoadSetup& setup) {
@@ -79,13 +139,25 @@ void LoadHandle::State::start(LoadSetup& setup) {
   }
   setup.keep();
   if (lanes.empty()) start_pumps();
+  if (plan.batches.empty()) populate_views();
 }
 
 void LoadHandle::State::make_tensors() {
   for (std::size_t index = 0; index < plan.segments.size(); ++index) {
     const DeviceId device = lane_of[index] == nullptr ? DeviceId{} : lane_of[index]->backend()->id();
-    tensors.push_back(make_list(plan.segments[index], *checkpoints[index], segments[index], device));
+    Mappings mappings(*checkpoints[index]);
+    tensors.push_back(make_list(plan.segments[index], *checkpoints[index], segments[index], device, mappings));
+    for (ViewPages& pages : mappings.pages()) views.push_back(std::move(pages));
   }
+}
+
+// At once where the workers have nothing to do, else when all is over.
+void LoadHandle::State::populate_views() noexcept try {
+  const Populate wanted = resources->options().populate;
+  if (wanted == Populate::kNever || total_of(views) < kLeastPopulated) return;
+  const std::uint64_t budget = wanted == Populate::kAlways ? ~std::uint64_t{0} : available_memory() / 2;
+  populating = resources->view_populator().add(std::exchange(views, {}), budget);
+} catch (const std::exception&) {  // no memory for the list: whoever uses the pages faults them in
 }
 
 void LoadHandle::State::start_pumps() {

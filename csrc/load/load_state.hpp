@@ -16,6 +16,7 @@
 #include "load/load_control.hpp"
 #include "load/loader_resources.hpp"
 #include "load/segment_states.hpp"
+#include "load/view_populator.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/load_handle.hpp"
 
@@ -42,7 +43,8 @@ struct LoadHandle::State {
   // called again. Throws DeviceError when a copy failed.
   [[nodiscard]] bool release_segment_until(std::size_t segment, std::chrono::steady_clock::time_point time);
 
-  // Destroys a load; in a child after fork, which has none of the threads that it would wait for, leaves it as it is.
+  // Destroys a load; the pages of the views that it leaves are populated from then on. In a child after fork, which has
+  // none of the threads that it would wait for, leaves it as it is.
   static void end(std::unique_ptr<State> state) noexcept;
 
   const pid_t owner = ::getpid();
@@ -52,6 +54,8 @@ struct LoadHandle::State {
   mutable std::mutex tensors_mutex;                // of the two lists below, which lose what is released
   std::vector<std::shared_ptr<Segment>> segments;  // null where a segment has no bytes in the arena
   std::vector<TensorList> tensors;                 // by segment
+  std::vector<ViewPages> views;                    // of all segments, until they are being populated
+  ViewPopulator::Ticket populating;                // null while nothing is
   std::vector<std::unique_ptr<DeviceLane>> lanes;
   std::vector<DeviceLane*> lane_of;  // by segment; null on the host
   SegmentStates states;
@@ -62,6 +66,7 @@ struct LoadHandle::State {
   State(std::shared_ptr<LoaderResources> shared, const std::vector<SegmentRequest>& segment_requests, LoadPlan own_plan,
         LoadLanes own_lanes);
   void make_tensors();
+  void populate_views() noexcept;
   void start_pumps();
   void finish_lanes();
 };

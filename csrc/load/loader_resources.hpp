@@ -13,6 +13,7 @@
 #include "exec/thread_pool.hpp"
 #include "load/cast_sites.hpp"
 #include "load/copy_channels.hpp"
+#include "load/view_populator.hpp"
 #include "warpload/load_options.hpp"
 
 namespace warpload {
@@ -28,6 +29,7 @@ class LoaderResources {
   [[nodiscard]] const LoaderOptions& options() const noexcept { return options_; }
   [[nodiscard]] ThreadPool& workers() noexcept { return workers_; }
   [[nodiscard]] CastSites& cast_sites() noexcept { return cast_sites_; }
+  [[nodiscard]] ViewPopulator& view_populator() noexcept { return view_populator_; }
 
   // The ring of slots of that device's pinning domain.
   [[nodiscard]] std::shared_ptr<PinnedPool> pinned_pool(const DeviceBackend& backend);
@@ -49,6 +51,7 @@ class LoaderResources {
   mutable std::mutex mutex_;
   std::map<const void*, std::shared_ptr<PinnedPool>> pools_;
   std::map<std::pair<const void*, int>, std::shared_ptr<CopyChannels>> channels_;  // by pinning domain and ordinal
+  ViewPopulator view_populator_;
   ThreadPool workers_;  // last: joined before what its tasks use goes
 };
 

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -250,7 +250,9 @@ def torch_tensors(handle: _core.LoadHandle, segment: int, checkpoint: _core.Chec
     Raises:
         FormatError: torch cannot represent one of them; names the file and the tensor.
     """
-    return {described[0]: _adopt(described, checkpoint) for described in handle.tensors(segment)}
+    from torch.utils.dlpack import from_dlpack
+
+    return {described[0]: _adopt(described, checkpoint, from_dlpack) for described in handle.tensors(segment)}
 
 
 def torch_tensor(handle: _core.LoadHandle, segment: int, name: str, checkpoint: _core.Checkpoint) -> torch.Tensor:
@@ -267,7 +269,9 @@ def torch_tensor(handle: _core.LoadHandle, segment: int, name: str, checkpoint: 
     Raises:
         FormatError: torch cannot represent the tensor; names the file and the tensor.
     """
-    return _adopt(handle.tensor(segment, name), checkpoint)
+    from torch.utils.dlpack import from_dlpack
+
+    return _adopt(handle.tensor(segment, name), checkpoint, from_dlpack)
 
 
 def check_representable(
@@ -297,15 +301,15 @@ def _refusal(name: str, checkpoint: _core.Checkpoint, reason: str, cure: str = "
     return errors.make("FormatError", reason, path=str(path), tensor=name, byte_range=(begin, end), cure=cure)
 
 
-def _adopt(described: _Described, checkpoint: _core.Checkpoint) -> torch.Tensor:
+def _adopt(
+    described: _Described, checkpoint: _core.Checkpoint, from_dlpack: Callable[[Any], torch.Tensor]
+) -> torch.Tensor:
     """Turn what the core hands over into a torch tensor, without a copy."""
-    from torch.utils.dlpack import from_dlpack
-
     name, code, shape, capsule, typed = described
     if not typed:
         check_representable(name, code, shape, checkpoint)
     try:
-        tensor: torch.Tensor = from_dlpack(capsule)
+        tensor = from_dlpack(capsule)
         return tensor if typed else _reinterpret(tensor, code, shape)
     except (RuntimeError, TypeError, BufferError) as error:
         raise _refusal(name, checkpoint, f"torch does not take {code} of shape {list(shape)}: {error}") from error

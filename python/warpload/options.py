@@ -16,6 +16,7 @@ _CHOICES = {
     "arena": ("auto", "always"),
     "device_casts": ("auto", "host", "device"),
     "direct_io": ("auto", "never", "always"),
+    "populate": ("auto", "never", "always"),
 }
 _MIB = 2**20
 _PREFETCH_SECONDS = 60.0
@@ -102,6 +103,11 @@ class LoadOptions:
         direct_io: whether bytes that are not in the page cache are read past it: ``"auto"``, ``"never"`` (they are then
             in the page cache for the next load), ``"always"`` (bytes that are there, too; to measure with).
             (``WARPLOAD_DIRECT_IO``)
+        populate: whether the pages of tensors that are views of their files, as those on the CPU are that need no
+            cast, are backed in the background once the bytes of their load are there, so that nobody waits for page
+            faults when they are first used: ``"auto"`` (in the order in which a pipeline uses its models; what is not
+            in the page cache is read ahead as far as half of the memory goes that is available then), ``"never"``,
+            ``"always"`` (everything is read ahead). The tensors are the same. (``WARPLOAD_POPULATE``)
         threads: the number of workers; 0 takes one for each processor that this process may use. No more than four for
             each of these are started, or 32 where that is more; a larger number is logged once. (``WARPLOAD_THREADS``,
             or diffusers' own ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
@@ -116,6 +122,7 @@ class LoadOptions:
     pinned_bytes: int = field(default_factory=_pinned_bytes)
     device_casts: str = field(default_factory=_from_environment("WARPLOAD_DEVICE_CASTS", "auto"))
     direct_io: str = field(default_factory=_from_environment("WARPLOAD_DIRECT_IO", "auto"))
+    populate: str = field(default_factory=_from_environment("WARPLOAD_POPULATE", "auto"))
     threads: int = field(default_factory=_threads)
     prefetch_seconds: float = field(default_factory=_prefetch_seconds)
 

@@ -61,6 +61,7 @@ VALUE(WARPLOAD_DEVICE_HOST, 0);
 VALUE(WARPLOAD_DEVICE_CUDA, 1);
 
 SIZE(warpload_direct_io, 4);
+SIZE(warpload_populate, 4);
 VALUE(WARPLOAD_DIRECT_IO_AUTO, 0);
 VALUE(WARPLOAD_DIRECT_IO_NEVER, 1);
 VALUE(WARPLOAD_DIRECT_IO_ALWAYS, 2);
@@ -97,7 +98,7 @@ FIELD(warpload_tensor_info, ndim, 24, 8);
 FIELD(warpload_tensor_info, nbytes, 32, 8);
 FIELD(warpload_tensor_info, dtype, 40, 4);
 
-SIZE(warpload_loader_options, 56);
+SIZE(warpload_loader_options, 64);
 FIELD(warpload_loader_options, struct_size, 0, 8);
 FIELD(warpload_loader_options, device, 8, 8);
 FIELD(warpload_loader_options, driver_library, 16, 8);
@@ -106,6 +107,7 @@ FIELD(warpload_loader_options, pinned_bytes, 32, 8);
 FIELD(warpload_loader_options, slot_bytes, 40, 8);
 FIELD(warpload_loader_options, direct_io, 48, 4);
 FIELD(warpload_loader_options, device_casts, 52, 4);
+FIELD(warpload_loader_options, populate, 56, 4);
 
 SIZE(warpload_tensor_dtype, 16);
 FIELD(warpload_tensor_dtype, name, 0, 8);

@@ -23,6 +23,7 @@ VARIABLES = {
     "WARPLOAD_PINNED_BYTES": ("12345678", "pinned_bytes", 12345678),
     "WARPLOAD_DEVICE_CASTS": ("device", "device_casts", "device"),
     "WARPLOAD_DIRECT_IO": ("never", "direct_io", "never"),
+    "WARPLOAD_POPULATE": ("never", "populate", "never"),
     "WARPLOAD_THREADS": ("3", "threads", 3),
     "WARPLOAD_PREFETCH_SECONDS": ("2.5", "prefetch_seconds", 2.5),
 }
@@ -43,6 +44,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("arena", ""),
         ("device_casts", "gpu"),
         ("direct_io", "sometimes"),
+        ("populate", "later"),
         ("pinned_bytes", 0),
         ("pinned_bytes", -1),
         ("pinned_bytes", 1.5),
@@ -215,7 +217,13 @@ def test_the_arena_is_read_at_each_load(mixed: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_options_of_a_block_reach_the_loader(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = _Spy(monkeypatch)
-    wanted = {"threads": 2, "pinned_bytes": 1 << 24, "device_casts": "host", "direct_io": "always"}
+    wanted = {
+        "threads": 2,
+        "pinned_bytes": 1 << 24,
+        "device_casts": "host",
+        "direct_io": "always",
+        "populate": "never",
+    }
 
     with warpload.LoadOptions(arena="always", **wanted):
         warpload.load_file(mixed, dtype=torch.float64)

@@ -18,6 +18,7 @@
 #include "warpload/device.hpp"
 #include "warpload/direct_io.hpp"
 #include "warpload/dtype.hpp"
+#include "warpload/populate.hpp"
 
 namespace warpload {
 
@@ -82,6 +83,7 @@ struct LoaderOptions {
   unsigned copy_streams = 4;                      ///< How many streams one load copies on to one device; at least 1.
   DeviceCasts device_casts = DeviceCasts::kAuto;  ///< Who casts.
   DirectIo direct_io = DirectIo::kAuto;           ///< How files are read.
+  Populate populate = Populate::kAuto;            ///< What becomes of views before they are used.
 };
 
 /// Memory for one segment, brought by the caller: at least as many bytes as were asked for, at an address of the

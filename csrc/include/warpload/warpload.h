@@ -124,6 +124,18 @@ enum warpload_direct_io_value {
   WARPLOAD_DIRECT_IO_ALWAYS = 2  ///< Past the page cache wherever the file system allows; for tests and measurements.
 };
 
+/// Whether the pages of views are backed in the background once their load is done: a warpload_populate_value.
+typedef int32_t warpload_populate;
+
+/// The values of warpload_populate.
+enum warpload_populate_value {
+  /// In the order of the load; what is not in the page cache is read ahead as far as half of the memory goes that is
+  /// available then.
+  WARPLOAD_POPULATE_AUTO = 0,
+  WARPLOAD_POPULATE_NEVER = 1,  ///< Pages are backed, and read, when a view is used.
+  WARPLOAD_POPULATE_ALWAYS = 2  ///< Everything is read ahead.
+};
+
 /// Who casts tensors on their way to a GPU: a warpload_device_casts_value.
 typedef int32_t warpload_device_casts;
 
@@ -245,6 +257,7 @@ typedef struct warpload_loader_options {
   uint64_t slot_bytes;           ///< The most bytes of one copy to a GPU: a multiple of 2 MiB; 0 is 4 MiB.
   warpload_direct_io direct_io;  ///< How files are read.
   warpload_device_casts device_casts;  ///< Who casts.
+  warpload_populate populate;          ///< What becomes of views before they are used.
 } warpload_loader_options;
 
 /// Makes a loader: starts its threads and, for a GPU, opens the driver.

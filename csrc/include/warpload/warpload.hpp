@@ -13,6 +13,7 @@
 #include "warpload/load_handle.hpp"   // IWYU pragma: export
 #include "warpload/load_options.hpp"  // IWYU pragma: export
 #include "warpload/loader.hpp"        // IWYU pragma: export
+#include "warpload/populate.hpp"      // IWYU pragma: export
 #include "warpload/tensor.hpp"        // IWYU pragma: export
 #include "warpload/tensor_list.hpp"   // IWYU pragma: export
 #include "warpload/version.h"         // IWYU pragma: export

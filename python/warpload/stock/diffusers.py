@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import FLOATING_POINT, code_of
-from . import construction, kept_in_float32, seam_check
+from . import construction, kept_in_float32, module_tree, repeated_modules, seam_check
 from .call import FETCHING, OFFLOADING, Call, first_of, whole_device
 from .construction import Built, can_be_handed_over, constructing
 from .model_files import read_config, with_variant
@@ -218,7 +218,7 @@ def build(
         if can_be_handed_over(cls):
             error.built = Built(cls, config, unused, model)
         raise
-    return model.eval()
+    return module_tree.set_evaluating(model)
 
 
 def _fill(cls: type[ModelMixin], model: ModelMixin, dtype: torch.dtype | None, weights: ModelWeights) -> None:
@@ -245,7 +245,7 @@ def _construct(
         if can_be_handed_over(cls):
             attempt.keep()
         try:
-            with no_init_weights(), init_empty_weights():
+            with repeated_modules.copied(), no_init_weights(), init_empty_weights():
                 return cls.from_config(config, **unused)
         finally:
             torch.set_default_dtype(before)
@@ -261,14 +261,13 @@ def _checkpoint_names(model: ModelMixin, weights: ModelWeights) -> dict[str, str
 
 def _seats(model: torch.nn.Module) -> dict[str, _Seat]:
     seats: dict[str, _Seat] = {}
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        dotted = f"{prefix}." if prefix else ""
+    for prefix, module in module_tree.walk(model):
         for name, parameter in module._parameters.items():
             if parameter is not None:
-                seats[dotted + name] = (module._parameters, name, True)
+                seats[prefix + name] = (module._parameters, name, True)
         for name, buffer in module._buffers.items():
             if buffer is not None and name not in module._non_persistent_buffers_set:
-                seats[dotted + name] = (module._buffers, name, False)
+                seats[prefix + name] = (module._buffers, name, False)
     return seats
 
 
@@ -288,8 +287,9 @@ def _check_keys(
         unexpected = {key for key in unexpected if re.search(pattern, key) is None}
     if unexpected:
         raise NotNativeError(f"unexpected keys: {some_of(unexpected)}")
+    described = weights.described
     for key, tensor in expected.items():
-        if tuple(tensor.shape) != weights.described[sources[key]][1]:
+        if tensor.shape != described[sources[key]][1]:
             raise NotNativeError(f"{key} has another shape")
 
 
@@ -311,12 +311,13 @@ def _wanted_dtypes(
     wanted: dict[str, str] = {}
     for key, tensor in expected.items():
         source = sources[key]
+        own = weights.described[source][0]
         final = tensor.dtype
-        if dtype is not None and weights.described[source][0] in FLOATING_POINT:
-            final = torch.float32 if kept_in_float32.keeps(kept, key) else dtype
+        if dtype is not None and own in FLOATING_POINT:
+            final = torch.float32 if kept and kept_in_float32.keeps(kept, key) else dtype
         named = code_of(final)
-        if named is None or not weights.can_become(source, named):
-            raise NotNativeError(f"no native cast of {key} from {weights.described[source][0]} to {final}")
+        if named is None or (named != own and not weights.can_become(source, named)):
+            raise NotNativeError(f"no native cast of {key} from {own} to {final}")
         wanted[source] = named
     return wanted
 

@@ -22,6 +22,7 @@ FEATURES = {
     "modular pipelines": "the components of a modular pipeline are reported one by one",
     "generating models": "stock places the tensors of transformers' models that generate",
     "construction": "models that other threads construct meanwhile are not protected from each other",
+    "repetitions": "what a model has many times is built anew each time",
     "warm-up": "transformers reserves memory that tensors of the arena do not need",
     "modes": "stock loads everything, as nobody can tell which modes of torch see its operations",
     "messages": "where the core loads, some of stock's messages name no file, or are said once more",
@@ -387,6 +388,37 @@ SEAMS: tuple[Seam, ...] = (
         _BEGINS,
         by="stock.construction:begins",
     ),
+    # -- repetitions ---------------------------------------------------------------------------------------------------
+    *(
+        Seam(
+            f"torch.nn.modules.{module}",
+            f"{name}.__init__",
+            "repetitions",
+            "is replaced on one thread: a layer like one that the model has already is a copy of that",
+        )
+        for module, name in (
+            ("linear", "Linear"),
+            ("conv", "Conv2d"),
+            ("conv", "Conv3d"),
+            ("normalization", "GroupNorm"),
+            ("normalization", "LayerNorm"),
+        )
+    ),
+    Seam(
+        "torch.nn.modules.module",
+        "_global_parameter_registration_hooks",
+        "repetitions",
+        "are to be called for each parameter",
+    ),
+    Seam(
+        "transformers.core_model_loading",
+        "WeightTransform.__init__",
+        "repetitions",
+        "is replaced on one thread: the rename of one key is compiled where it is searched with, which it never is",
+        parameters=("source_patterns", "target_patterns"),
+        mentions=("compiled_sources", "_original_source_patterns", "_original_target_patterns"),
+        optional=True,
+    ),
     # -- moving --------------------------------------------------------------------------------------------------------
     Seam(
         "diffusers.pipelines.pipeline_utils",
@@ -447,8 +479,8 @@ SEAMS: tuple[Seam, ...] = (
         "Module.__init__",
         "diffusers models",
         "where a module has its tensors, and which of them files have",
-        mentions=("_parameters", "_buffers", "_non_persistent_buffers_set"),
-        also=("construction", "moving"),
+        mentions=("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"),
+        also=("construction", "moving", "repetitions"),
     ),
     Seam(
         "torch.nn.modules.module",
@@ -473,6 +505,7 @@ SEAMS: tuple[Seam, ...] = (
         "_get_current_function_mode_stack",
         "modes",
         "the modes of this thread that see every function",
+        also=("repetitions",),
     ),
     Seam(
         "torch._C._functorch",

@@ -1,0 +1,89 @@
+// Has the pages of views backed in the background, before they are used.
+//
+//   load   [==== Python builds the models =====]   the models are used
+//   pages  [p]   [p]   [p]   [p]   [p]   [p]   [p][p][p][p][p] ...      one thread, piece by piece, in the order of use
+//          paced: an eighth of the time         at full speed; ahead of the user where he has come as far
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "io/mapping_pages.hpp"
+#include "warpload/error.hpp"
+
+namespace warpload {
+
+// Bytes of one mapping that are going to be used, in this order.
+struct ViewPages {
+  std::shared_ptr<MappingPages> pages;
+  std::vector<ByteRange> ranges;
+};
+
+// A service: nothing waits for it, and nobody hears of an error. A page that it has not come to is faulted in by its
+// user, as ever.
+//
+// One thread, which starts with the first work. It has the priority of all others: it holds the lock of the process's
+// memory map while it has a piece backed, and if it was put back meanwhile, everybody who maps memory would wait.
+// Pieces are small for the same reason.
+//
+// Threads: any. The destructor drops what is left and waits for the piece under way. In a child after fork it is not
+// to be used; see process_owned.hpp.
+class ViewPopulator {
+ public:
+  // What is asked of a mapping; tests ask something else.
+  struct Calls {
+    std::function<bool(MappingPages&, ByteRange)> populate;
+    std::function<bool(const MappingPages&, ByteRange)> is_resident;
+    std::function<bool(const MappingPages&, ByteRange, const PageMap&)> is_backed;
+  };
+
+  // One load's work, for hurry().
+  struct Job;
+  using Ticket = std::shared_ptr<Job>;
+
+  static constexpr std::uint64_t kPieceBytes = std::uint64_t{512} << 10;
+  // How far it goes ahead of a user who has come to where it is: as long as he takes for that, it is of use.
+  static constexpr std::uint64_t kLeadBytes = std::uint64_t{8} << 20;
+
+  ViewPopulator();
+  explicit ViewPopulator(Calls calls);
+  ViewPopulator(const ViewPopulator&) = delete;
+  ViewPopulator& operator=(const ViewPopulator&) = delete;
+  ~ViewPopulator();
+
+  // Has all these pages backed, after those that were added before, an eighth of the time until hurry() is called. Of
+  // what is not in the page cache at most `budget` bytes are read, and the rest is left alone. Mappings that go
+  // meanwhile are skipped. Null where there is no thread to be had.
+  [[nodiscard]] Ticket add(std::vector<ViewPages> views, std::uint64_t budget) noexcept;
+
+  // The load is over: what was added with it goes on without pauses.
+  void hurry(const Ticket& ticket) noexcept;
+
+  // Waits until there is nothing left to do.
+  void drain();
+
+ private:
+  void work();
+  void run(Job& job);
+  void run(Job& job, MappingPages& pages, ByteRange range, std::vector<ByteRange>* postponed);
+  [[nodiscard]] bool run_piece(Job& job, MappingPages& pages, ByteRange piece);
+  void pause(const Job& job, std::chrono::steady_clock::duration taken);
+  [[nodiscard]] bool stopping();
+
+  Calls calls_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Ticket> jobs_;
+  bool busy_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace warpload

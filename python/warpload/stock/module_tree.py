@@ -1,0 +1,35 @@
+"""The modules of a model, in the order in which torch goes over them: walked once where torch would walk often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+# What a class may have its own version of, which is then to be called.
+_OWN = ("__setattr__", "children", "eval", "named_children", "train")
+
+
+def walk(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each module after those that it is in, with its dotted name and a dot; as often as it is in the tree.
+
+    Args:
+        model: the module to begin with.
+        prefix: what its names begin with.
+    """
+    yield prefix, model
+    for name, child in model._modules.items():
+        if child is not None:
+            yield from walk(child, f"{prefix}{name}.")
+
+
+def set_evaluating(model: Any) -> Any:
+    """Return the model in evaluation mode: ``model.eval()``, which sets one flag of each module."""
+    import torch
+
+    modules = {id(module): module for _, module in walk(model)}.values()
+    of_torch = [getattr(torch.nn.Module, name) for name in _OWN]
+    if any([getattr(cls, name) for name in _OWN] != of_torch for cls in set(map(type, modules))):
+        return model.eval()
+    for module in modules:
+        vars(module)["training"] = False
+    return model

@@ -1,0 +1,104 @@
+#include "io/mapping_pages.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "cpp/support/safetensors_bytes.hpp"
+#include "cpp/support/temporary_directory.hpp"
+#include "io/file.hpp"
+#include "io/mapped_file.hpp"
+
+namespace warpload {
+namespace {
+
+using testing::pattern_bytes;
+using testing::TemporaryDirectory;
+
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
+class MappingPagesTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<const MappedFile> map(std::uint64_t bytes) {
+    path_ = directory_.write("data", pattern_bytes(bytes));
+    return MappedFile::map(*File::open(path_));
+  }
+  TemporaryDirectory directory_;
+  std::filesystem::path path_;
+  PageMap map_;
+};
+
+TEST_F(MappingPagesTest, PopulatedBytesAreBackedAndTheOthersAreNot) {
+  const auto mapped = map(16 * kMiB);  // the kernel may map a few more than were asked for
+  EXPECT_FALSE(mapped->pages()->is_backed({0, 16 * kMiB}, map_));
+  EXPECT_TRUE(mapped->pages()->populate({kMiB + 5, 2 * kMiB + 5}));
+  EXPECT_TRUE(mapped->pages()->is_backed({kMiB + 5, 2 * kMiB + 5}, map_));
+  EXPECT_FALSE(mapped->pages()->is_backed({15 * kMiB, 16 * kMiB}, map_));
+}
+
+TEST_F(MappingPagesTest, PopulatedBytesAreTheFilesAndCanBeWrittenForOneself) {
+  const auto mapped = map(2 * kMiB);
+  ASSERT_TRUE(mapped->pages()->populate({0, 2 * kMiB}));
+  EXPECT_EQ(std::memcmp(mapped->bytes().data(), pattern_bytes(2 * kMiB).data(), 2 * kMiB), 0);
+  mapped->bytes()[7] = std::byte{'X'};
+  std::string first(8, '\0');
+  std::ifstream(path_, std::ios::binary).read(first.data(), 8);
+  EXPECT_EQ(first, pattern_bytes(8));
+}
+
+TEST_F(MappingPagesTest, AFileThatBecameShorterIsNoSignal) {
+  const auto mapped = map(2 * kMiB);
+  std::filesystem::resize_file(path_, 10);
+  EXPECT_FALSE(mapped->pages()->populate({kMiB, 2 * kMiB}));
+}
+
+TEST_F(MappingPagesTest, AMappingThatHasGoneIsNotTouched) {
+  auto mapped = map(kMiB);
+  const std::shared_ptr<MappingPages> pages = mapped->pages();
+  mapped.reset();
+  EXPECT_FALSE(pages->populate({0, kMiB}));
+  EXPECT_FALSE(pages->is_backed({0, kMiB}, map_));
+}
+
+TEST_F(MappingPagesTest, BytesBeyondTheMappingAreNone) {
+  const auto mapped = map(kMiB);
+  EXPECT_FALSE(mapped->pages()->populate({kMiB, 2 * kMiB}));
+  EXPECT_TRUE(mapped->pages()->populate({0, 2 * kMiB}));
+}
+
+TEST_F(MappingPagesTest, WhatIsInThePageCacheIsResident) {
+  const auto mapped = map(kMiB);
+  EXPECT_TRUE(mapped->pages()->is_resident({0, kMiB}));
+}
+
+// The lock of the one that populates may be held at the fork, for good.
+TEST_F(MappingPagesTest, AChildOfForkCanLetTheMappingGo) {
+  auto mapped = map(64 * kMiB);
+  std::atomic<bool> stop = false;
+  std::thread populating([&, pages = mapped->pages()] {
+    while (!stop) static_cast<void>(pages->populate({0, 64 * kMiB}));
+  });
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(20);  // ends a child that hangs
+      mapped.reset();
+      ::_exit(0);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  stop = true;
+  populating.join();
+}
+
+}  // namespace
+}  // namespace warpload

@@ -1,0 +1,208 @@
+#include "load/view_populator.hpp"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cpp/support/safetensors_bytes.hpp"
+#include "cpp/support/temporary_directory.hpp"
+#include "io/mapped_file.hpp"
+#include "warpload/loader.hpp"
+
+namespace warpload {
+namespace {
+
+using testing::pattern_bytes;
+using testing::safetensors_file;
+using testing::TemporaryDirectory;
+
+constexpr std::uint64_t kPiece = ViewPopulator::kPieceBytes;
+constexpr std::uint64_t kLead = ViewPopulator::kLeadBytes;
+
+// Notes what is asked for, and gives the answers that a test wants.
+class Recorder {
+ public:
+  using Piece = std::pair<const MappingPages*, std::uint64_t>;  // of which mapping, and where it begins
+
+  ViewPopulator::Calls calls() {
+    return {.populate = [this](MappingPages& pages, ByteRange range) { return note(pages, range); },
+            .is_resident = [this](const MappingPages&, ByteRange range) { return resident(range); },
+            .is_backed = [this](const MappingPages&, ByteRange range, const PageMap&) { return backed(range); }};
+  }
+  std::vector<Piece> pieces() {
+    const std::lock_guard lock(mutex_);
+    return pieces_;
+  }
+
+  std::function<bool(const MappingPages&, ByteRange)> answer = [](const MappingPages&, ByteRange) { return true; };
+  std::function<bool(ByteRange)> resident = [](ByteRange) { return true; };
+  std::function<bool(ByteRange)> backed = [](ByteRange) { return false; };
+
+ private:
+  bool note(const MappingPages& pages, ByteRange range) {
+    {
+      const std::lock_guard lock(mutex_);
+      pieces_.emplace_back(&pages, range.begin);
+    }
+    return answer(pages, range);
+  }
+  std::mutex mutex_;
+  std::vector<Piece> pieces_;
+};
+
+class ViewPopulatorTest : public ::testing::Test {
+ protected:
+  // Has it all done, as after a load.
+  void run(std::vector<ViewPages> views, std::uint64_t budget = ~std::uint64_t{0}) {
+    ViewPopulator populator(recorder_.calls());
+    populator.hurry(populator.add(std::move(views), budget));
+    populator.drain();
+  }
+  const std::shared_ptr<MappingPages> first_ = std::make_shared<MappingPages>();
+  const std::shared_ptr<MappingPages> second_ = std::make_shared<MappingPages>();
+  Recorder recorder_;
+};
+
+TEST_F(ViewPopulatorTest, PiecesComeInTheOrderOfUse) {
+  run({{second_, {{100, 100 + 2 * kPiece}, {9 * kPiece, 9 * kPiece + 1}}}, {first_, {{0, kPiece}}}});
+  const std::vector<Recorder::Piece> expected{
+      {second_.get(), 100}, {second_.get(), 100 + kPiece}, {second_.get(), 9 * kPiece}, {first_.get(), 0}};
+  EXPECT_EQ(recorder_.pieces(), expected);
+}
+
+TEST_F(ViewPopulatorTest, LoadsAreServedInTheirOrder) {
+  ViewPopulator populator(recorder_.calls());
+  const auto first = populator.add({{first_, {{0, 3 * kPiece}}}}, 0);
+  const auto second = populator.add({{second_, {{0, 1}}}}, 0);
+  populator.hurry(second);
+  populator.hurry(first);
+  populator.drain();
+  ASSERT_EQ(recorder_.pieces().size(), 4U);
+  EXPECT_EQ(recorder_.pieces().back().first, second_.get());
+}
+
+TEST_F(ViewPopulatorTest, AMappingThatHasGoneIsLeftAndTheNextOneIsNot) {
+  recorder_.answer = [this](const MappingPages& pages, ByteRange) { return &pages != first_.get(); };
+  run({{first_, {{0, 5 * kPiece}}}, {second_, {{0, 2 * kPiece}}}});
+  const std::vector<Recorder::Piece> expected{{first_.get(), 0}, {second_.get(), 0}, {second_.get(), kPiece}};
+  EXPECT_EQ(recorder_.pieces(), expected);
+}
+
+TEST_F(ViewPopulatorTest, WhatIsNotInThePageCacheIsReadWhileTheBudgetLasts) {
+  recorder_.resident = [](ByteRange range) { return range.begin >= 4 * kPiece; };
+  run({{first_, {{0, 6 * kPiece}}}}, 2 * kPiece);
+  const std::vector<Recorder::Piece> expected{
+      {first_.get(), 0}, {first_.get(), kPiece}, {first_.get(), 4 * kPiece}, {first_.get(), 5 * kPiece}};
+  EXPECT_EQ(recorder_.pieces(), expected);
+}
+
+TEST_F(ViewPopulatorTest, WhereTheUserHasComeAsFarItGoesAheadOfHimAndComesBackAtTheEnd) {
+  recorder_.backed = [](ByteRange range) { return range.begin < 3 * kPiece; };
+  const std::uint64_t end = 3 * kPiece + kLead + 2 * kPiece;
+  run({{first_, {{0, end}}}, {second_, {{4 * kPiece, 5 * kPiece}}}});
+  std::vector<Recorder::Piece> expected{{first_.get(), 3 * kPiece + kLead}, {first_.get(), 4 * kPiece + kLead}};
+  expected.emplace_back(second_.get(), 4 * kPiece);
+  for (std::uint64_t left = 3 * kPiece; left < 3 * kPiece + kLead; left += kPiece) {
+    expected.emplace_back(first_.get(), left);
+  }
+  EXPECT_EQ(recorder_.pieces(), expected);
+}
+
+TEST_F(ViewPopulatorTest, ItsEndDoesNotWaitForWhatIsLeft) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool begun = false;
+  recorder_.answer = [&](const MappingPages&, ByteRange) {
+    const std::lock_guard lock(mutex);
+    begun = true;
+    changed.notify_all();
+    return true;
+  };
+  constexpr std::uint64_t kMany = std::uint64_t{1} << 40;
+  {
+    ViewPopulator populator(recorder_.calls());
+    static_cast<void>(populator.add({{first_, {{0, kMany * kPiece}}}}, 0));
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return begun; });
+  }
+  EXPECT_LT(recorder_.pieces().size(), kMany);
+}
+
+TEST_F(ViewPopulatorTest, ALoadThatIsOverPausesNoMore) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool begun = false;
+  bool hurried = false;
+  recorder_.answer = [&](const MappingPages&, ByteRange) {
+    std::unique_lock lock(mutex);
+    begun = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return hurried; });
+    return true;
+  };
+  ViewPopulator populator(recorder_.calls());
+  const auto ticket = populator.add({{first_, {{0, 100 * kPiece}}}}, 0);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return begun; });
+    hurried = true;
+  }
+  populator.hurry(ticket);
+  changed.notify_all();
+  populator.drain();
+  EXPECT_EQ(recorder_.pieces().size(), 100U);
+}
+
+// -- with loads and files ---------------------------------------------------------------------------------------------
+
+class PopulatedLoadTest : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kBytes = std::size_t{6} << 20;
+
+  PopulatedLoadTest()
+      : checkpoint_(Checkpoint::open(directory_.write(
+            "a.safetensors", safetensors_file({{"a", "U8", {kBytes / 2}, pattern_bytes(kBytes / 2)},
+                                               {"b", "U8", {kBytes / 2}, pattern_bytes(kBytes / 2)}})))) {}
+
+  [[nodiscard]] bool is_backed(const Tensor& tensor) const {
+    const auto* bytes = tensor.data();
+    return map_.is_backed(bytes) && map_.is_backed(bytes + tensor.nbytes() - 1);
+  }
+  [[nodiscard]] TensorList load(const Loader& loader) const { return loader.start(checkpoint_).get().tensors(); }
+
+  TemporaryDirectory directory_;
+  Checkpoint::Ptr checkpoint_;
+  PageMap map_;
+};
+
+TEST_F(PopulatedLoadTest, ViewsAreBackedAfterTheLoadUnlessThatIsNotWanted) {
+  const TensorList untouched = load(Loader({.threads = 1, .populate = Populate::kNever}));
+  for (const Populate populate : {Populate::kAuto, Populate::kAlways}) {
+    const Loader loader({.threads = 1, .populate = populate});
+    const TensorList tensors = load(loader);
+    while (!is_backed(tensors[0]) || !is_backed(tensors[1])) std::this_thread::yield();
+    EXPECT_EQ(std::memcmp(tensors[1].data(), pattern_bytes(kBytes / 2).data(), kBytes / 2), 0);
+  }
+  EXPECT_FALSE(is_backed(untouched[0]));
+  EXPECT_FALSE(is_backed(untouched[1]));
+}
+
+TEST_F(PopulatedLoadTest, ALoaderEndsWhileItsViewsAreBeingPopulated) {
+  TensorList tensors;
+  for (int attempt = 0; attempt < 50; ++attempt) tensors = load(Loader({.threads = 1}));
+  EXPECT_EQ(std::memcmp(tensors[0].data(), pattern_bytes(kBytes / 2).data(), kBytes / 2), 0);
+}
+
+TEST_F(PopulatedLoadTest, TensorsGoWhileTheyAreBeingPopulated) {
+  const Loader loader({.threads = 1});
+  for (int attempt = 0; attempt < 200; ++attempt) static_cast<void>(load(loader));
+}
+
+}  // namespace
+}  // namespace warpload
