@@ -41,7 +41,7 @@ def loader() -> _core.Loader:
     Raises:
         InvalidArgumentError: the environment asks for what does not exist.
     """
-    wanted = replace(options.current(), arena="auto")  # that one is none of the loader's
+    wanted = replace(options.current(), arena="auto", lazy_imports=True)  # those are none of the loader's
     if wanted.threads > (most := _core.Loader.most_threads()):
         _tell_once(f"{options.asked_threads(wanted)} are more threads than can help here: {most} are started")
         wanted = replace(wanted, threads=most)

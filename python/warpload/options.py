@@ -17,6 +17,7 @@ _CHOICES = {
     "direct_io": ("auto", "never", "always"),
 }
 _MIB = 2**20
+_NOT_THE_LOADERS = frozenset({"arena", "lazy_imports"})
 
 _TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
 _PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
@@ -24,6 +25,13 @@ _PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not 
 
 def _from_environment(variable: str, default: str) -> Callable[[], str]:
     return lambda: os.environ.get(variable, "").strip() or default
+
+
+def _lazy_imports() -> bool:
+    text = os.environ.get("WARPLOAD_LAZY_IMPORTS", "").strip() or "1"
+    if text.upper() not in _TRUE | _FALSE:
+        raise InvalidArgumentError(f"WARPLOAD_LAZY_IMPORTS is {text!r}, neither on nor off")
+    return text.upper() in _TRUE
 
 
 def _pinned_bytes() -> int:
@@ -76,6 +84,9 @@ class LoadOptions:
         threads: the number of workers; 0 takes one for each processor that this process may use. No more than four for
             each of these are started, or 32 where that is more; a larger number is logged once. (``WARPLOAD_THREADS``,
             or diffusers' own ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
+        lazy_imports: whether what only training, ``torch.compile`` and the like need of other libraries is imported
+            when it is first used, where a load through ``warpload.NAME`` imports diffusers and transformers.
+            (``WARPLOAD_LAZY_IMPORTS``, on)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -86,11 +97,14 @@ class LoadOptions:
     device_casts: str = field(default_factory=_from_environment("WARPLOAD_DEVICE_CASTS", "auto"))
     direct_io: str = field(default_factory=_from_environment("WARPLOAD_DIRECT_IO", "auto"))
     threads: int = field(default_factory=_threads)
+    lazy_imports: bool = field(default_factory=_lazy_imports)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
+        if not isinstance(self.lazy_imports, bool):
+            raise InvalidArgumentError(f"lazy_imports is {self.lazy_imports!r}, neither True nor False")
         for name, least in (("pinned_bytes", 1), ("threads", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -110,7 +124,7 @@ class LoadOptions:
 
     def of_loader(self) -> dict[str, Any]:
         """Return the arguments that the core's loader is made with."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "arena"}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _NOT_THE_LOADERS}
 
 
 _active: ContextVar[tuple[LoadOptions, ...]] = ContextVar("warpload_options", default=())

@@ -24,6 +24,7 @@ VARIABLES = {
     "WARPLOAD_DEVICE_CASTS": ("device", "device_casts", "device"),
     "WARPLOAD_DIRECT_IO": ("never", "direct_io", "never"),
     "WARPLOAD_THREADS": ("3", "threads", 3),
+    "WARPLOAD_LAZY_IMPORTS": ("off", "lazy_imports", False),
 }
 
 
@@ -47,6 +48,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("threads", -1),
         ("threads", None),
         ("threads", True),
+        ("lazy_imports", 1),
+        ("lazy_imports", None),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_named(name: str, value: Any) -> None:
@@ -67,6 +70,15 @@ def test_a_variable_that_is_no_choice_is_refused_and_its_value_named(
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(warpload.InvalidArgumentError, match=f"'{value}'"):
+        warpload.load_file(mixed)
+
+
+def test_a_variable_that_is_neither_on_nor_off_is_refused_and_its_value_named(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARPLOAD_LAZY_IMPORTS", "perhaps")
+
+    with pytest.raises(warpload.InvalidArgumentError, match="'perhaps'"):
         warpload.load_file(mixed)
 
 
@@ -159,7 +171,9 @@ class _Spy:
         monkeypatch.setattr(engine, "_loaders", {})
 
 
-@pytest.mark.parametrize("variable", [name for name in VARIABLES if name != "WARPLOAD_ARENA"])
+@pytest.mark.parametrize(
+    "variable", [each for each in VARIABLES if VARIABLES[each][1] in warpload.LoadOptions().of_loader()]
+)
 def test_each_variable_is_read_at_each_load(variable: str, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name, value = VARIABLES[variable]
     spy = _Spy(monkeypatch)
