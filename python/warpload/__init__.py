@@ -10,10 +10,12 @@ of the weights are already on their way.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from typing import Any
 
 from ._core import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is a third of what importing this package takes, and not needed here
+    from typing import Any
 
 # Our own public names -> the module that has each.
 _HOMES = {
@@ -79,6 +81,8 @@ def __getattr__(name: str) -> Any:
 
 def _is_submodule(name: str) -> bool:
     # ``from . import engine`` asks for the attribute first, and imports the submodule where there is none.
+    import importlib.util
+
     return name.islower() and importlib.util.find_spec(f"{__name__}.{name}") is not None
 
 

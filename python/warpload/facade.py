@@ -27,9 +27,12 @@ class _FacadeMeta(type):
     @property
     def stock(cls) -> Any:
         """Return the diffusers class that this one stands for."""
-        import diffusers
+        from .stock import deferring
 
-        return getattr(diffusers, cls.__name__)
+        with deferring.imports_put_off():
+            import diffusers
+
+            return getattr(diffusers, cls.__name__)
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):  # protocols are asked of the class itself, and must not import anything
@@ -61,9 +64,9 @@ def _accelerated(stock: Any, name: str) -> Callable[..., Any]:
     @functools.wraps(getattr(stock, name))
     def load(*arguments: Any, **keywords: Any) -> Any:
         from .pipelines import snapshot
-        from .stock import hub, replacing
+        from .stock import deferring, hub, replacing
 
-        with replacing.accelerated():
+        with deferring.imports_put_off(), replacing.accelerated():
             call = functools.partial(getattr(stock, name), *arguments)  # looked up here, where it is the replaced one
             complete = (
                 name == "from_pretrained" and bool(arguments) and snapshot.holds_all(stock, arguments[0], keywords)

@@ -21,7 +21,7 @@ _CHOICES = {
 _MIB = 2**20
 _PREFETCH_SECONDS = 60.0
 # What is none of a loader's.
-_NOT_OF_LOADERS = {"arena": "auto", "prefetch_seconds": _PREFETCH_SECONDS}
+_NOT_OF_LOADERS = {"arena": "auto", "lazy_imports": True, "prefetch_seconds": _PREFETCH_SECONDS}
 
 _TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
 _PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
@@ -29,6 +29,13 @@ _PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not 
 
 def _from_environment(variable: str, default: str) -> Callable[[], str]:
     return lambda: os.environ.get(variable, "").strip() or default
+
+
+def _lazy_imports() -> bool:
+    text = os.environ.get("WARPLOAD_LAZY_IMPORTS", "").strip() or "1"
+    if text.upper() not in _TRUE | _FALSE:
+        raise InvalidArgumentError(f"WARPLOAD_LAZY_IMPORTS is {text!r}, neither on nor off")
+    return text.upper() in _TRUE
 
 
 def _pinned_bytes() -> int:
@@ -113,6 +120,9 @@ class LoadOptions:
             or diffusers' own ``HF_ENABLE_PARALLEL_LOADING`` and ``HF_PARALLEL_LOADING_WORKERS``)
         prefetch_seconds: how many seconds after the call of ``prefetch`` what no load has taken is dropped;
             ``math.inf`` is never. (``WARPLOAD_PREFETCH_SECONDS``, 60)
+        lazy_imports: whether what only training, ``torch.compile`` and the like need of other libraries is imported
+            when it is first used, where a load through ``warpload.NAME`` imports diffusers and transformers.
+            (``WARPLOAD_LAZY_IMPORTS``, on)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -125,11 +135,14 @@ class LoadOptions:
     populate: str = field(default_factory=_from_environment("WARPLOAD_POPULATE", "auto"))
     threads: int = field(default_factory=_threads)
     prefetch_seconds: float = field(default_factory=_prefetch_seconds)
+    lazy_imports: bool = field(default_factory=_lazy_imports)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
+        if not isinstance(self.lazy_imports, bool):
+            raise InvalidArgumentError(f"lazy_imports is {self.lazy_imports!r}, neither True nor False")
         for name, least in (("pinned_bytes", 1), ("threads", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

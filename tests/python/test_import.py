@@ -25,6 +25,18 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     run_python(f"import sys, warpload; assert not sys.modules.keys() & set({HEAVY!r}), sys.modules.keys()")
 
 
+def test_importing_the_package_brings_nothing_but_the_core() -> None:
+    """Not even ``typing``, which takes longer than all the rest."""
+    run_python(
+        """
+import __future__, importlib, sys
+before = set(sys.modules)
+import warpload
+assert set(sys.modules) - before == {"warpload", "warpload._core"}, set(sys.modules) - before
+"""
+    )
+
+
 def test_asking_for_names_and_errors_imports_nothing_heavy() -> None:
     run_python(
         f"""

@@ -26,9 +26,8 @@ VARIABLES = {
     "WARPLOAD_POPULATE": ("never", "populate", "never"),
     "WARPLOAD_THREADS": ("3", "threads", 3),
     "WARPLOAD_PREFETCH_SECONDS": ("2.5", "prefetch_seconds", 2.5),
+    "WARPLOAD_LAZY_IMPORTS": ("off", "lazy_imports", False),
 }
-
-OF_NO_LOADER = {"WARPLOAD_ARENA", "WARPLOAD_PREFETCH_SECONDS"}
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +56,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("prefetch_seconds", float("nan")),
         ("prefetch_seconds", "60"),
         ("prefetch_seconds", True),
+        ("lazy_imports", 1),
+        ("lazy_imports", None),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_named(name: str, value: Any) -> None:
@@ -88,6 +89,15 @@ def test_a_variable_that_is_no_time_is_refused_and_named(
 
     with pytest.raises(warpload.InvalidArgumentError, match=f"WARPLOAD_PREFETCH_SECONDS is '{value}'"):
         warpload.prefetch(mixed)
+
+
+def test_a_variable_that_is_neither_on_nor_off_is_refused_and_its_value_named(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARPLOAD_LAZY_IMPORTS", "perhaps")
+
+    with pytest.raises(warpload.InvalidArgumentError, match="'perhaps'"):
+        warpload.load_file(mixed)
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "2.5", "1e9"])
@@ -179,7 +189,9 @@ class _Spy:
         monkeypatch.setattr(engine, "_loaders", {})
 
 
-@pytest.mark.parametrize("variable", [name for name in VARIABLES if name not in OF_NO_LOADER])
+@pytest.mark.parametrize(
+    "variable", [each for each in VARIABLES if VARIABLES[each][1] in warpload.LoadOptions().of_loader()]
+)
 def test_each_variable_is_read_at_each_load(variable: str, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name, value = VARIABLES[variable]
     spy = _Spy(monkeypatch)

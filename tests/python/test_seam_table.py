@@ -22,6 +22,11 @@ SOURCES = [
 IN_TABLE = {word for seam in SEAMS for word in (*seam.name.split("."), *seam.mentions)}
 # What begins with an underscore and is no library's symbol that the table could name.
 EXCEPTIONS = {
+    "_find_and_load_unlocked": "importlib's import of one module; where it is called otherwise, packages come at once",
+    "_ModuleLockManager": "importlib's lock of a module, which finds out when two threads wait for each other",
+    "_bootstrap": "importlib's own part that has it",
+    "_getframe": "of sys, and documented",
+    "_top_level_inferred": "importlib.metadata's names of a distribution that lists none; read where it is there",
     "_initializing": "importlib's mark of a module whose import is under way",
     "_class_name": "a key of diffusers' configurations, which are files",
     "_from_auto": "an argument of transformers' from_pretrained that changes nothing",

@@ -22,7 +22,7 @@ from .. import collector, context, devices, engine
 from ..context import LoadContext
 from ..models.joint_load import JointLoad
 from ..report import LoadReport
-from ..stock import hub, replacing, seam_check, unexpected
+from ..stock import deferring, hub, replacing, seam_check, unexpected
 from . import early_start, snapshot
 from . import folder as folders
 from .device_map import ComponentDevices, component_devices
@@ -41,7 +41,7 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
         source: a folder, or a repository's id.
         kwargs: the keyword arguments of ``from_pretrained``.
     """
-    with PipelineLoad(source, kwargs) as load, replacing.accelerated():
+    with deferring.imports_put_off(), PipelineLoad(source, kwargs) as load, replacing.accelerated():
         with load.report.stage("import"):
             cls = resolve()
         if not seam_check.is_whole("pipelines"):

@@ -79,6 +79,11 @@ def _code_of(function: Any) -> CodeType | None:
     return code
 
 
+def words(function: Any) -> set[str]:
+    """Return what a function's code names: attributes, functions, and strings."""
+    return set(_words(_code_of(function)))
+
+
 def _lacks(function: Any, names: Iterable[str]) -> list[str]:
     """Return those of the names that a function does not take, be it by name or out of its ``**kwargs``."""
     code = _code_of(function)
