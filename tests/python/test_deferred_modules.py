@@ -93,6 +93,23 @@ def library(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("private", ["_LOCK", "_IMPORT_BELOW", "_BELOW"])
+def test_nothing_is_put_off_by_a_python_whose_import_system_we_do_not_know(private: str, library: Path) -> None:
+    run_python(
+        TABLE
+        + """
+assert deferred_module.is_possible()
+setattr(deferred_module, sys.argv[2], "_of_another_python")
+with deferring.imports_put_off():
+    import asker.names as names
+assert put_off() == [] and runs() == (1, 1) and is_idle()
+assert names.call() == "called"
+""",
+        library,
+        private,
+    )
+
+
 @pytest.mark.parametrize(
     "first_use",
     [

@@ -30,12 +30,27 @@ _BEFORE = frozenset(
 )
 # The part of the import system that is Python; what it asks for, it asks for somebody else.
 _IMPORTING = frozenset({"importlib", "importlib._bootstrap", "importlib._bootstrap_external"})
+# What is private there and needed here: the lock of a module, and the function that imports one below a package.
+_LOCK, _IMPORT_BELOW, _BELOW = "_ModuleLockManager", "_find_and_load_unlocked", "name"
 
 _lock = forked.Lock()
 _arrivals: dict[str, Arrival] = {}
 
 # Called with an attribute that is asked for, and the frame that asks; returns what to hand out instead, or None.
 HandOut = Callable[[str, FrameType], Any]
+
+
+def is_possible() -> bool:
+    """Tell whether this Python's import system has all of its own that is needed to put modules off."""
+    imports = getattr(_bootstrap(), _IMPORT_BELOW, None)
+    return callable(getattr(_bootstrap(), _LOCK, None)) and _BELOW in getattr(imports, "__code__", _NO_CODE).co_varnames
+
+
+_NO_CODE = (lambda: None).__code__
+
+
+def _bootstrap() -> Any:
+    return importlib._bootstrap
 
 
 def asker(frame: FrameType | None) -> FrameType | None:
@@ -52,9 +67,9 @@ def name_of(frame: FrameType | None) -> str:
 
 def imported_below(frame: FrameType | None) -> str:
     """Return the module for whose import a frame asks its package where its modules are; empty for any other frame."""
-    if frame is None or name_of(frame) not in _IMPORTING or frame.f_code.co_name != "_find_and_load_unlocked":
+    if frame is None or name_of(frame) not in _IMPORTING or frame.f_code.co_name != _IMPORT_BELOW:
         return ""
-    return str(frame.f_locals.get("name", ""))
+    return str(frame.f_locals.get(_BELOW, ""))
 
 
 class Arrival:
@@ -151,7 +166,7 @@ def _importlibs_lock(name: str) -> contextlib.AbstractContextManager[None]:
     Raises:
         RuntimeError: to wait for it would be to wait for ever.
     """
-    lock = importlib._bootstrap._ModuleLockManager(name)  # type: ignore[attr-defined]
+    lock = getattr(_bootstrap(), _LOCK)(name)
     lock.__enter__()
     return _released(lock)
 

@@ -37,7 +37,7 @@ def imports_put_off() -> Iterator[None]:
     Raises:
         InvalidArgumentError: the environment asks for what does not exist.
     """
-    if not options.current().lazy_imports:
+    if not options.current().lazy_imports or not deferred_module.is_possible():
         yield
         return
     with _lock:
