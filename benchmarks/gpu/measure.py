@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from warpload.measuring import machine, page_cache, weights
+from warpload.measuring.fresh_process import ContenderError, OutOfTimeError
 
-from . import ceilings, processes
+from . import ceilings
 from .checksums import differences
+from .contender_process import run_contender
 from .device_memory import Sampler
 from .journal import Journal
 from .loaders import EXTRA, LOADERS, OVERLAID
@@ -147,9 +149,9 @@ def _expected_checksums(run: _Measurement) -> dict[str, Any] | None:
     print(f"{run.model.key}: checksums of what safetensors and stock diffusers read on the CPU", flush=True)
     options = ["--model", str(run.model.folder), "--dtype", run.model.dtype]
     try:
-        return processes.run_contender(options, seconds=max(_SHORTEST, run.settings.left / 2))
-    except processes.ContenderError as error:
-        run.skip("checksums", f"failed: {_last_line(error)}")
+        return run_contender(options, seconds=max(_SHORTEST, run.settings.left / 2))
+    except ContenderError as error:
+        run.skip("checksums", f"failed: {error.reason}")
         return None
 
 
@@ -213,11 +215,11 @@ def _run_if_there_is_time(run: _Measurement, load: _Load, prepare: Callable[[], 
     checked = run.expected is not None and load.loader not in run.compared
     try:
         result = _run(run, load, checked=checked)
-    except processes.OutOfTimeError as error:
-        run.skip(load.key, f"no time was left: {_last_line(error)}")
+    except OutOfTimeError as error:
+        run.skip(load.key, f"no time was left: {error.reason}")
         return
-    except processes.ContenderError as error:
-        run.skip(load.key, f"failed: {_last_line(error)}")
+    except ContenderError as error:
+        run.skip(load.key, f"failed: {error.reason}")
         print(error, flush=True)
         return
     run.durations[load.case, load.loader] = time.monotonic() - begin
@@ -229,10 +231,6 @@ def _run_if_there_is_time(run: _Measurement, load: _Load, prepare: Callable[[], 
         _note_versions(run, load.loader, result)
         return
     _note_load(run, load, before, result)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().rpartition("\n")[2]
 
 
 def _wrong_state(case: str, state: page_cache.CacheState) -> str | None:
@@ -251,7 +249,7 @@ def _run(run: _Measurement, load: _Load, *, checked: bool) -> dict[str, Any]:
     overlay = settings.overlay if load.loader in OVERLAID else None
     seconds = min(_LONGEST, max(_SHORTEST, settings.left))
     with Sampler(settings.device) as sampler:
-        result = processes.run_contender(options, overlay=overlay, seconds=seconds)
+        result = run_contender(options, overlay=overlay, seconds=seconds)
     if "clock" in result:
         # The process of the case "pipeline" makes its context after the clock begins, which is no memory of the load.
         growth = sampler.growth(*result.pop("clock")) if load.case != "pipeline" else None

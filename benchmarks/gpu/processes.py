@@ -1,89 +1,20 @@
-"""Processes that end in time and leave nothing behind: a step of the suite, and one contender's load."""
+"""The steps of the suite: processes that end in time and leave nothing behind.
+
+Needs no warpload, as it is here before anything is installed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
-
-from . import contender
+from collections.abc import Callable, Sequence
 
 _GRACE = 3.0  # seconds from SIGTERM to SIGKILL, and from there to going on
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
-
-
-class ContenderError(RuntimeError):
-    """A contender's process failed; the message has its command and what it wrote to its standard error."""
-
-
-class OutOfTimeError(ContenderError):
-    """A contender's process was killed because its time was up."""
-
-
-def run_contender(options: Sequence[str], *, seconds: float, overlay: Path | None = None) -> dict[str, Any]:
-    """Run contender.py in a fresh process and return its result.
-
-    Args:
-        options: of its command line.
-        seconds: after which it is killed.
-        overlay: folder of packages that come before the installed ones.
-
-    Raises:
-        OutOfTimeError: it was killed after that time.
-        ContenderError: it failed.
-    """
-    read_end, write_end = os.pipe()
-    command = [sys.executable, contender.__file__, *options, "--json-fd", str(write_end)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    if overlay is not None:
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(overlay), os.environ.get("PYTHONPATH", "")]))
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
-        environment[contender.PROCESS_START] = str(time.monotonic_ns())
-        process = subprocess.Popen(
-            command, env=environment, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=messages,
-            preexec_fn=die_with_parent(),
-        )  # fmt: skip
-        os.close(write_end)
-        with _killed_after(process, seconds) as is_out_of_time, open(read_end, encoding="utf-8") as pipe:
-            output = pipe.read()
-            status = process.wait()
-        if is_out_of_time():
-            raise OutOfTimeError(f"{' '.join(command)}\nkilled after {seconds:.0f} s")
-        if status != 0 or not output:
-            messages.seek(0)
-            raise ContenderError(f"{' '.join(command)}\nended with status {status}:\n{messages.read().strip()}")
-    result: dict[str, Any] = json.loads(output)
-    return result
-
-
-@contextlib.contextmanager
-def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[Callable[[], bool]]:
-    """Kill the process when it takes too long, which can be asked for, and when this one is interrupted."""
-    out_of_time = threading.Event()
-
-    def kill() -> None:
-        out_of_time.set()
-        process.kill()
-
-    timer = threading.Timer(seconds, kill)
-    timer.start()
-    try:
-        yield out_of_time.is_set
-    finally:
-        timer.cancel()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def run_step(

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from warpload.measuring.anonymous_memory import Sampler
@@ -25,29 +25,43 @@ class ContenderError(RuntimeError):
         return str(self).rstrip().rpartition("\n")[2].strip()
 
 
+class OutOfTimeError(ContenderError):
+    """A contender's process was killed because its time was up."""
+
+
 class NotInstalledError(ContenderError):
     """A contender's packages are not here; the message has what Python said."""
 
 
-def run_process(command: list[str], *, limit: float, watched: bool = False) -> tuple[dict[str, Any], Sampler | None]:
+def run_process(
+    command: list[str],
+    *,
+    limit: float,
+    watched: bool = False,
+    environment: Mapping[str, str] | None = None,
+    prepare: Callable[[], object] | None = None,
+) -> tuple[dict[str, Any], Sampler | None]:
     """Run a contender's process; returns its result, and who watched its memory.
 
     Args:
         command: program and arguments; where to write the result is added.
         limit: seconds after which it is killed.
         watched: sample its memory.
+        environment: variables beside those that every contender gets.
+        prepare: is called in the process before the program; by default nothing is, which starts it faster.
 
     Raises:
-        ContenderError: it failed, or did not end in time.
+        OutOfTimeError: it did not end in time.
+        ContenderError: it failed.
     """
     read_end, write_end = os.pipe()
     command = [*command, "--json-fd", str(write_end)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
         with open(read_end, encoding="utf-8") as pipe:
-            environment = _environment()
             process = subprocess.Popen(
-                command, env=environment, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=messages
-            )
+                command, env={**_environment(), **(environment or {})}, pass_fds=[write_end],
+                stdout=subprocess.DEVNULL, stderr=messages, preexec_fn=prepare,
+            )  # fmt: skip
             os.close(write_end)
             sampler = Sampler(process.pid) if watched else None
             with _ended_after(process, limit) as timed_out:
@@ -55,7 +69,7 @@ def run_process(command: list[str], *, limit: float, watched: bool = False) -> t
                     output = pipe.read()
                 status = process.wait()
         if timed_out.is_set():
-            raise ContenderError(f"{' '.join(command)}\nit did not end within {limit:g} s and was killed")
+            raise OutOfTimeError(f"{' '.join(command)}\nit did not end within {limit:g} s and was killed")
         if status != 0 or not output:
             messages.seek(0)
             raise ContenderError(f"{' '.join(command)}\nended with status {status}:\n{messages.read().strip()}")

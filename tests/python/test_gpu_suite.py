@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu import contender, facts, manifest, merge, processes, suite
+from benchmarks.gpu import contender, facts, manifest, merge, suite
+from benchmarks.gpu.contender_process import run_contender
 from benchmarks.gpu.journal import REHEARSAL, STEP, Journal, JournalError, read
 from benchmarks.gpu.place import Place
 from support.gpu_suite import ROOT, SUITE, merged, run_module, stub_kit, suite_command, suite_environment
 from warpload.measuring import page_cache
+from warpload.measuring.fresh_process import ContenderError, OutOfTimeError
 
 LOADERS = ("warpload", "warpload-pipeline", "stock-to")
 
@@ -316,11 +318,18 @@ def test_what_one_call_lacked_and_another_has_is_not_lacking(tmp_path: Path, mon
 def test_a_contender_that_is_killed_at_its_limit_was_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contender, "__file__", "-c")  # of the interpreter, in place of the contender's script
 
-    with pytest.raises(processes.OutOfTimeError, match="killed after 1 s"):
-        processes.run_contender(["import time; time.sleep(600)"], seconds=1.0)
-    with pytest.raises(processes.ContenderError, match="status 3") as caught:
-        processes.run_contender(["raise SystemExit(3)"], seconds=60.0)
-    assert not isinstance(caught.value, processes.OutOfTimeError)
+    with pytest.raises(OutOfTimeError, match="did not end within 1 s and was killed"):
+        run_contender(["import time; time.sleep(600)"], seconds=1.0)
+    with pytest.raises(ContenderError, match="status 3") as caught:
+        run_contender(["raise SystemExit(3)"], seconds=60.0)
+    assert not isinstance(caught.value, OutOfTimeError)
+
+
+def test_the_suite_starts_where_nothing_is_installed_yet() -> None:
+    code = (
+        "import sys; sys.modules['warpload'] = sys.modules['torch'] = None; from benchmarks.gpu import suite, run_tests"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_damage_of_a_kit_and_another_tree_are_noticed(tmp_path: Path) -> None:
