@@ -70,6 +70,14 @@ _SHORT = {
 }
 
 
+def _torch_name(text: str) -> str:
+    """Return what torch would call the dtype that a text names, in any of its spellings; there may be no such dtype."""
+    if (of_code := _TORCH_NAMES.get(text.strip().upper())) is not None:
+        return of_code
+    name = text.strip().lower().removeprefix("torch.")
+    return _SHORT.get(name, name)
+
+
 def code_as_given(given: Any, argument: str = "dtype") -> str | None:
     """Return the code of a dtype as ``as_dtype`` takes it, without importing torch; None for None.
 
@@ -82,11 +90,8 @@ def code_as_given(given: Any, argument: str = "dtype") -> str | None:
     """
     if given is None:
         return None
-    name = given.strip() if isinstance(given, str) else str(given) if type(given).__name__ == "dtype" else ""
-    if name.upper() in _TORCH_NAMES:
-        return name.upper()
-    name = name.lower().removeprefix("torch.")
-    found = code_of_name(_SHORT.get(name, name))
+    text = given if isinstance(given, str) else str(given) if type(given).__name__ == "dtype" else ""
+    found = code_of_name(_torch_name(text))
     if found is None:
         raise errors.make(
             "InvalidArgumentError",
@@ -131,9 +136,5 @@ def as_dtype(given: Any, argument: str = "dtype") -> torch.dtype | None:
 def _named(text: str) -> torch.dtype | None:
     import torch
 
-    name = text.strip()
-    if (of_code := torch_dtypes().get(name.upper())) is not None:
-        return of_code
-    name = name.lower().removeprefix("torch.")
-    found = getattr(torch, _SHORT.get(name, name), None)
+    found = getattr(torch, _torch_name(text), None)
     return found if isinstance(found, torch.dtype) else None
