@@ -30,7 +30,7 @@ FEATURES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is in the table once, and looked up by the hundred in a load
 class Seam:
     """One symbol.
 
@@ -404,11 +404,14 @@ SEAMS: tuple[Seam, ...] = (
             ("normalization", "LayerNorm"),
         )
     ),
-    Seam(
-        "torch.nn.modules.module",
-        "_global_parameter_registration_hooks",
-        "repetitions",
-        "are to be called for each parameter",
+    *(
+        Seam(
+            "torch.nn.modules.module",
+            f"_global_{registered}_registration_hooks",
+            "repetitions",
+            f"are to be called for each {registered}",
+        )
+        for registered in ("parameter", "buffer", "module")
     ),
     Seam(
         "transformers.core_model_loading",
@@ -418,6 +421,33 @@ SEAMS: tuple[Seam, ...] = (
         parameters=("source_patterns", "target_patterns"),
         mentions=("compiled_sources", "_original_source_patterns", "_original_target_patterns"),
         optional=True,
+    ),
+    Seam(
+        "transformers.conversion_mapping",
+        "get_checkpoint_conversion_mapping",
+        "repetitions",
+        "makes the renames of one kind of models, and not those of all kinds first",
+        parameters=("model_type",),
+        mentions=("deepcopy", "get"),
+        by="stock.conversions:get_checkpoint_conversion_mapping",
+    ),
+    Seam(
+        "transformers.conversion_mapping",
+        "_build_checkpoint_conversion_mapping",
+        "repetitions",
+        "is called with other names for the classes of renames",
+    ),
+    Seam(
+        "transformers.conversion_mapping",
+        "_checkpoint_conversion_mapping_cache",
+        "repetitions",
+        "is asked as soon as the library has it",
+    ),
+    Seam(
+        "transformers.core_model_loading",
+        "WeightTransform",
+        "repetitions",
+        "what all renames are",
     ),
     # -- moving --------------------------------------------------------------------------------------------------------
     Seam(
