@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import sys
 import threading
 import warnings
@@ -23,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import forked
+from . import generators
 from .confined import Confined
 from .refusal import NotNativeError
 
@@ -42,11 +42,15 @@ class Attempt:
         self.answering = False
         self._events: list[_Event] = []
         self._kept_from: int | None = None
-        self._restore_generators = _generators()
+        self._generators = generators.states()
 
     def keep(self) -> None:
         """Let what is drawn and said from here on stay, whether the core or stock goes on with the model."""
         self._kept_from = len(self._events)
+
+    def said(self) -> int:
+        """Return how many records and warnings there have been."""
+        return len(self._events)
 
     def add(self, event: _Event) -> None:
         """Hold an event back."""
@@ -62,8 +66,7 @@ class Attempt:
             else:
                 event.discard()
         if refused and self._kept_from is None:
-            for restore in self._restore_generators:
-                restore()
+            generators.restore(self._generators)
 
 
 @contextlib.contextmanager
@@ -82,50 +85,6 @@ def attempt() -> Iterator[Attempt]:
         raise
     finally:
         current._end(refused, built)
-
-
-# -- generators -------------------------------------------------------------------------------------------------------
-
-
-def _generators() -> list[Callable[[], None]]:
-    """Return what brings each generator back to its present state.
-
-    One that did not draw is left alone, so that what another thread draws meanwhile is seldom drawn again.
-    """
-    import torch
-
-    restore = [_restorer(torch.get_rng_state, torch.set_rng_state, lambda a, b: bool(torch.equal(a, b)))]
-    restore.append(_restorer(random.getstate, random.setstate, lambda a, b: a == b))
-    for kind in ("cuda", "xpu"):
-        module = getattr(torch, kind, None)
-        if module is not None and module.is_initialized():
-            # A device that is capturing a graph gives no state away; nothing is drawn there either.
-            with contextlib.suppress(RuntimeError):
-                restore.append(_restorer(module.get_rng_state_all, module.set_rng_state_all, _all_equal))
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        restore.append(_restorer(numpy_random.get_state, numpy_random.set_state, _same_numpy_state))
-    return restore
-
-
-def _restorer(
-    get: Callable[[], Any], put: Callable[[Any], Any], same: Callable[[Any, Any], bool]
-) -> Callable[[], None]:
-    before = get()
-
-    def restore() -> None:
-        if not same(before, get()):
-            put(before)
-
-    return restore
-
-
-def _all_equal(ours: Any, others: Any) -> bool:
-    return len(ours) == len(others) and all(bool(a.equal(b)) for a, b in zip(ours, others, strict=True))
-
-
-def _same_numpy_state(ours: Any, others: Any) -> bool:
-    return bool((ours[1] == others[1]).all()) and (ours[0], *ours[2:]) == (others[0], *others[2:])
 
 
 # -- what is said -----------------------------------------------------------------------------------------------------

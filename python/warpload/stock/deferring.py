@@ -83,6 +83,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if here.depth == 0 or target is not None:
             return None
+        here.found = True
         if fullname == looked_up_once.SCANNING:
             return self._told_of(fullname, path)
         if fullname not in _MODULES or deferred_module.of(fullname):

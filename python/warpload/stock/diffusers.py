@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import FLOATING_POINT, code_of
-from . import construction, kept_in_float32, module_tree, repeated_modules, seam_check
+from . import construction, kept_in_float32, module_tree, repeated_blocks, seam_check
 from .call import FETCHING, OFFLOADING, Call, first_of, whole_device
 from .construction import Built, can_be_handed_over, constructing
 from .model_files import read_config, with_variant
@@ -245,7 +245,7 @@ def _construct(
         if can_be_handed_over(cls):
             attempt.keep()
         try:
-            with repeated_modules.copied(), no_init_weights(), init_empty_weights():
+            with repeated_blocks.copied(attempt.said), no_init_weights(), init_empty_weights():
                 return cls.from_config(config, **unused)
         finally:
             torch.set_default_dtype(before)

@@ -20,6 +20,7 @@ from typing import Any
 
 from . import construction, seam_check
 from .confined import Confined
+from .module_form import Form, Mould, told_apart
 
 Function = Callable[..., Any]
 
@@ -32,7 +33,6 @@ _LAYERS = (
     ("torch.nn.modules.normalization", "LayerNorm"),
 )
 _UNKNOWN: Any = object()
-_ATOMS = frozenset({bool, float, int, str, type(None)})
 
 
 def _class_of(name: str) -> Any:
@@ -41,21 +41,27 @@ def _class_of(name: str) -> Any:
     return getattr(torch.nn, name)
 
 
+module_constructor = Confined(lambda: _class_of("Module"), "__init__")
 _constructors = [Confined(functools.partial(_class_of, name), "__init__") for _, name in _LAYERS]
 
 
 @contextlib.contextmanager
 def copied() -> Iterator[None]:
     """Have layers that repeat one another copied on this thread inside the block, in which one model is built."""
-    if not seam_check.is_whole("repetitions") or _is_patched():
+    if not can_be_copied():
         yield
         return
     with contextlib.ExitStack() as replaced:
-        noted: dict[Hashable, _Noted | None] = {}
+        noted: dict[Hashable, Mould | None] = {}
         for constructor, (_, name) in zip(_constructors, _LAYERS, strict=True):
             build = functools.partial(_construct, noted, _class_of(name))
             replaced.enter_context(constructor.replaced(build))
         yield
+
+
+def can_be_copied() -> bool:
+    """Tell whether copies are as good as what torch builds: whether nothing is patched or missing."""
+    return seam_check.is_whole("repetitions") and not _is_patched()
 
 
 def _is_patched() -> bool:
@@ -65,8 +71,23 @@ def _is_patched() -> bool:
     classes = [torch.nn.Module, *(_class_of(name) for _, name in _LAYERS)]
     functions = [getattr(cls, name, None) for cls in classes for name in ("__setattr__", "reset_parameters")]
     functions += [constructor.present() for constructor in _constructors]
-    functions += [torch.nn.Module.__init__, *(each for each in vars(torch.nn.init).values() if callable(each))]
+    functions += [module_constructor.present(), *(each for each in vars(torch.nn.init).values() if callable(each))]
     return bool(construction.foreign_patch() or _registration_hooks()) or not all(map(_is_torchs, functions))
+
+
+def present(cls: Any, found: Any) -> Any:
+    """Return a class's constructor as others see it, with ours taken for the one that it stands before.
+
+    Args:
+        cls: any class.
+        found: what stands there.
+    """
+    for constructor, name in zip(
+        (module_constructor, *_constructors), ("Module", *(name for _, name in _LAYERS)), strict=True
+    ):
+        if cls is _class_of(name):
+            return constructor.present()
+    return found
 
 
 def _is_torchs(function: Any) -> bool:
@@ -83,120 +104,41 @@ def _registration_hooks() -> Any:
 
 
 def _construct(
-    noted: dict[Hashable, _Noted | None], layer: Any, below: Function, self: Any, *arguments: Any, **keywords: Any
+    noted: dict[Hashable, Mould | None], layer: Any, below: Function, self: Any, *arguments: Any, **keywords: Any
 ) -> None:
     if type(self) is not layer or vars(self):
         below(self, *arguments, **keywords)
         return
     try:
-        key = (layer, _told_apart(arguments), _told_apart(keywords.items()), *_surroundings())
+        key = (layer, told_apart(arguments), told_apart(keywords.items()), *surroundings())
         found = noted.get(key, _UNKNOWN)
     except TypeError:  # a list, as a shape
         found = None
-    if isinstance(found, _Noted):
-        found.give(vars(self))
+    if isinstance(found, Mould):
+        found.give(self)
         return
     below(self, *arguments, **keywords)
     if found is _UNKNOWN:
-        noted[key] = _Noted.of(vars(self))
+        form = Form.of(self)
+        noted[key] = None if form is None else form.mould()
 
 
-def _told_apart(values: Any) -> tuple[Any, ...]:
-    """Return plain values as a key that has their types, as 1, 1.0 and True are equal."""
-    return tuple((type(value), _told_apart(value) if isinstance(value, tuple) else value) for value in values)
-
-
-def _surroundings() -> tuple[Any, ...]:
-    """Return what a layer depends on beside its arguments."""
+def surroundings() -> tuple[Any, ...]:
+    """Return what a module depends on beside its arguments."""
     import torch
 
     modes = seam_check.read("torch.overrides", "_get_current_function_mode_stack")()  # the default device is one
-    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), *map(_Same, modes))
+    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), *map(Same, modes))
 
 
-class _Same:
+class Same:
     """An object as a key: equal to nothing but itself, and alive as long as the key is."""
 
     def __init__(self, held: Any) -> None:
         self.held = held
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.held is other.held
+        return isinstance(other, Same) and self.held is other.held
 
     def __hash__(self) -> int:
         return id(self.held)
-
-
-class _Noted:
-    """What one layer was built to.
-
-    Args:
-        settings: its attributes, in their order, those of the two below included.
-        fresh: what each module has its own one of, and what makes it.
-        parameters: size, stride, dtype and whether it takes gradients, of each that is there.
-    """
-
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        fresh: list[tuple[str, Callable[[], Any]]],
-        parameters: dict[str, tuple[Any, ...] | None],
-    ) -> None:
-        self._settings, self._fresh, self._parameters = settings, fresh, parameters
-
-    @classmethod
-    def of(cls, settings: dict[str, Any]) -> _Noted | None:
-        """Note a layer that torch has just built; None where a copy would not be as good."""
-        fresh: list[tuple[str, Callable[[], Any]]] = []
-        parameters: dict[str, tuple[Any, ...] | None] = {}
-        for name, value in settings.items():
-            if name == "_parameters":
-                fresh.append((name, type(value)))
-                for own, parameter in value.items():
-                    if parameter is not None and not _is_plain(parameter):
-                        return None
-                    parameters[own] = None if parameter is None else _form(parameter)
-            elif not (_is_atomic(value) or (made := _maker(value)) is not None):
-                return None
-            elif not _is_atomic(value):
-                assert made is not None
-                fresh.append((name, made))
-        return cls(dict(settings), fresh, parameters) if "_parameters" in settings else None
-
-    def give(self, settings: dict[str, Any]) -> None:
-        """Make a new module's dictionary what torch would make it."""
-        import torch
-
-        settings.update(self._settings)
-        for name, make in self._fresh:
-            settings[name] = make()
-        parameters = settings["_parameters"]
-        for name, form in self._parameters.items():
-            if form is None:
-                parameters[name] = None
-                continue
-            size, stride, dtype, requires_grad = form
-            empty = torch.empty_strided(size, stride, dtype=dtype, device="meta")
-            parameters[name] = torch.nn.Parameter(empty, requires_grad)
-
-
-def _is_plain(parameter: Any) -> bool:
-    import torch
-
-    return type(parameter) is torch.nn.Parameter and parameter.is_meta and not vars(parameter)
-
-
-def _form(parameter: Any) -> tuple[Any, ...]:
-    return parameter.shape, parameter.stride(), parameter.dtype, parameter.requires_grad
-
-
-def _is_atomic(value: Any) -> bool:
-    return type(value) in _ATOMS or (type(value) is tuple and all(map(_is_atomic, value)))
-
-
-def _maker(value: Any) -> Callable[[], Any] | None:
-    """Return what makes another container like an empty one, or a list of plain values; None for anything else."""
-    if type(value) is list and all(map(_is_atomic, value)):
-        return functools.partial(list, tuple(value))
-    is_container = isinstance(value, dict | set) and type(value).__module__ in ("builtins", "collections")
-    return type(value) if is_container and not value else None

@@ -29,7 +29,7 @@ from . import seam_check, seams
 from .seams import Seam
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Replaced:
     seam: Seam
     owner: Any
@@ -133,7 +133,7 @@ def _replace_in(module: ModuleType) -> None:
         return
     with _lock:
         # Where a fork has caught another thread in the midst of this, the child goes on.
-        done = {(replaced.owner, replaced.seam) for replaced in _replaced}
+        done = {(it.owner, it.seam) for it in _replaced if it.seam.module == module.__name__}
         for seam in replaceable:
             if len(_holders[seam.held]) == 0 or seam_check.is_broken(seam):
                 continue

@@ -222,9 +222,11 @@ class Here(threading.local):
         depth: how many imports of ours it is in.
         asked: a module, and who asks for it, where another one than the code that imports it.
         look_ups: of those imports.
+        found: whether a module was looked for since modules were last watched: only new ones can have got stand-ins.
     """
 
     def __init__(self) -> None:
+        self.found = False
         self.depth = 0
         self.asked: tuple[str, str] = ("", "")
         self.look_ups: Any = None
@@ -269,6 +271,9 @@ def _holders() -> Iterator[ModuleType]:
 
 def watch() -> None:
     """Watch all modules that have got stand-ins by now."""
+    if not here.found:
+        return
+    here.found = False
     for module in _holders():
         if type(module) is ModuleType and any(map(_stands_in, list(_namespace(module).values()))):
             module.__class__ = WatchedModule
