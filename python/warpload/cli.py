@@ -1,4 +1,4 @@
-"""The command line: `warpload demo`, `warpload bench` and `warpload prefix`."""
+"""The command line: `warpload demo`, `warpload bench`, `warpload convert` and `warpload prefix`."""
 
 from __future__ import annotations
 
@@ -168,6 +168,36 @@ def bench(
         floor=floor,
     )
     raise typer.Exit(run_bench(options))
+
+
+@application.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="PATH", help="A pipeline's or a model's folder, or one file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Another folder, which gets all other files too; or another file.", show_default="beside"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write anew what is there already.")] = False,
+) -> None:
+    """Write safetensors of weights that were saved as pickles (.bin, .ckpt, .pt), which the core never opens.
+
+    Each file is read by torch's weights-only reader, as stock reads it, and gets its new name once every byte of what
+    was written has been compared with it. All names stay; tensors that are one in a model are one again when it is
+    loaded. The pickles are left where they are.
+
+    For example:
+
+    - `warpload convert my/pipeline`: pytorch_model.bin gets a model.safetensors beside it, and so on
+
+    - `warpload convert my/pipeline --output my/pipeline-safetensors`: a pipeline without pickles
+
+    - `warpload convert lora.bin`: one file
+
+    The exit status is 1 when a file cannot be converted; 2 when there is nothing to convert; 130 after an interrupt.
+    """
+    from warpload.converting.session import ConvertOptions, run_convert
+
+    raise typer.Exit(run_convert(ConvertOptions(source=source, output=output, overwrite=overwrite)))
 
 
 @application.command()

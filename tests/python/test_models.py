@@ -149,7 +149,8 @@ def test_transformers_own_classes_equal_stock(source: str, dtype: torch.dtype | 
     report = warpload.last_report()
     assert report is not None
     expected = "stock: no safetensors" if source == "pickle" else "native"
-    assert report.components == {"GPT2LMHeadModel": expected}
+    assert list(report.components) == ["GPT2LMHeadModel"]
+    assert report.components["GPT2LMHeadModel"].startswith(expected)
 
 
 @pytest.mark.parametrize(

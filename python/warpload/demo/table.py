@@ -54,7 +54,7 @@ def _by_stock(comparison: Comparison) -> list[Text]:
     named = ", ".join(f"{name} ({who.removeprefix('stock: ')})" for name, who in comparison.by_stock.items())
     if not comparison.is_of_the_core:
         reason = f"nothing was loaded by the core, so there is nothing to compare: stock loaded {named}"
-        return [Text(reason, style="bold red"), Text("(save the pipeline as safetensors: save_pretrained does)")]
+        return [Text(reason, style="bold red")]
     return [Text(f"loaded by stock in both: {named}", style="yellow")] if named else []
 
 

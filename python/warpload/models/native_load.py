@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import devices, errors
 from ..context import LoadContext
 from ..errors import FormatError, WarploadError
-from ..stock import cached_models, hub, seam_check, torch_modes, unexpected
+from ..stock import cached_models, hub, pickles, seam_check, torch_modes, unexpected
 from ..stock.attempt import Attempt, attempt
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
@@ -110,7 +110,9 @@ def find_folder(call: Call) -> Path:
 
 def _why_none(folder: Path) -> str:
     found = next(folder.glob("*.safetensors"), None)
-    return "no safetensors" if found is None else f"weight files in another spelling, such as {found.name}"
+    return (
+        pickles.why_not_native(folder) if found is None else f"weight files in another spelling, such as {found.name}"
+    )
 
 
 @contextlib.contextmanager

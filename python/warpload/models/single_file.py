@@ -37,7 +37,7 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     folders = [os.path.abspath(label)] if os.path.exists(label) else []
     with joint_load.loading_alone(label, "single file", folders=folders) as load:
         loaded = stock()
-    _tell(load, _models(loaded, kwargs), why_nothing_was_read(kwargs))
+    _tell(load, _models(loaded, kwargs), why_nothing_was_read(kwargs, label))
     return mark(loaded)
 
 

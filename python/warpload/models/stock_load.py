@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .. import context
 from ..context import LoadContext
 from ..errors import WarploadError
 from ..report import LoadReport
-from ..stock import hub, seam_check
+from ..stock import hub, pickles, seam_check
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
 from . import odd_files
@@ -93,15 +94,18 @@ def source_name(source: Any) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "a dictionary of tensors"
 
 
-def why_nothing_was_read(kwargs: Mapping[str, Any]) -> str:
+def why_nothing_was_read(kwargs: Mapping[str, Any], source: str = "") -> str:
     """Say why stock's code asked the core for no file.
 
     Args:
         kwargs: the keyword arguments of the call.
+        source: the file that stock has read, where that is known.
     """
     if reason := seam_check.why_off("files for stock"):
         return reason
-    return "disable_mmap" if kwargs.get("disable_mmap") else "no safetensors"
+    if kwargs.get("disable_mmap"):
+        return "disable_mmap"
+    return pickles.why_not_native(Path(source)) if source else "no safetensors"
 
 
 def tell_of_placing(report: LoadReport, label: str, reason: NotNativeError | str, odd: Sequence[str] = ()) -> None:

@@ -1,0 +1,1 @@
+"""What `warpload convert` does: safetensors files of what was saved as pickles."""
