@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,6 @@ ADAPTERS = {
 }
 
 
-@pytest.fixture
-def _installed() -> Iterator[None]:
-    warpload.install()
-    yield
-    warpload.uninstall()
-
-
 def test_an_adapter_is_read_by_the_core_and_equals_stock(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
     stock = adapter.load()
     forbid_stock_readers(monkeypatch)
@@ -183,33 +176,3 @@ def test_what_a_lora_file_says_of_itself_is_read_as_stock_reads_it(saved: Saved,
     assert all(torch.equal(ours[0][name], tensor) for name, tensor in stock[0].items())
     assert ours[1:] == stock[1:]
     assert ours[2]
-
-
-@pytest.mark.usefixtures("_installed")
-def test_the_components_of_a_modular_pipeline_are_one_load(saved: Saved) -> None:
-    pipeline = diffusers.ModularPipeline.from_pretrained(str(saved("stable-diffusion-xl")))
-
-    pipeline.load_components(["unet", "vae", "scheduler"], dtype=torch.float16)
-
-    report = warpload.last_report()
-    assert report is not None
-    assert report.kind == "components"
-    assert report.source == str(saved("stable-diffusion-xl"))
-    assert report.components == {"unet": "native", "vae": "native"}
-    assert report.bytes > 0
-    assert pipeline.unet.dtype == torch.float16
-
-
-@pytest.mark.usefixtures("_installed")
-def test_a_component_that_stock_goes_on_without_is_reported_as_failed(copied: Saved) -> None:
-    folder = copied("stable-diffusion-xl")
-    checkpoints.weight_file(folder / "unet").write_bytes(b"no header at all")
-    pipeline = diffusers.ModularPipeline.from_pretrained(str(folder))
-
-    pipeline.load_components(["unet", "vae"])
-
-    report = warpload.last_report()
-    assert report is not None
-    assert report.components["vae"] == "native"
-    assert report.components["unet"].startswith("failed: Unable to load unet")
-    assert report.error == ""

@@ -1,4 +1,4 @@
-"""Adapters (LoRA, textual inversion, IP adapters) and the components of a modular pipeline: stock loads them.
+"""Adapters (LoRA, textual inversion, IP adapters): stock loads them.
 
 The core reads the safetensors files that stock's code asks for; the call's report says who read each.
 """
@@ -51,19 +51,3 @@ def _tell(load: LoadContext, otherwise: dict[str, str]) -> None:
             report.placed_by_stock[name] = "an adapter"
         else:
             logger.warning("%s of %s is loaded by %s", name, report.source, who)
-
-
-def load_components(stock: Function, self: Any, *arguments: Any, **keywords: Any) -> Any:
-    """Replace ``diffusers.ModularPipeline.load_components``."""
-    source = str(getattr(self, "_pretrained_model_name_or_path", None) or type(self).__name__)
-    with context.began(LoadReport(source, kind="components")) as load, load.report.stage("load"):
-        return stock(self, *arguments, **keywords)
-
-
-def load_component(stock: Function, self: Any, **keywords: Any) -> Any:
-    """Replace ``diffusers.ComponentSpec.load``: what it loads goes under the component's name."""
-    outer = context.current()
-    if outer is None or outer.report.kind != "components":
-        return stock(self, **keywords)
-    with context.began(LoadReport(str(self.name), kind="model"), str(self.name)):
-        return stock(self, **keywords)
