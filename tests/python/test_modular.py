@@ -202,3 +202,12 @@ def test_a_name_that_nobody_knows_is_stocks_to_ignore(saved: Saved, plans: list[
     assert plans == [1]
     with pytest.raises(ValueError, match="Invalid type for names"):
         pipeline.load_components(3)
+
+
+def test_a_dtype_that_is_none_is_stocks_to_understand(saved: Saved, caplog: pytest.LogCaptureFixture) -> None:
+    both(saved(FAMILY), lambda pipeline: pipeline.load_components(["unet", "vae"], dtype="float16"))
+
+    assert [each for each in caplog.records if "read ahead" in each.getMessage()] == []
+    report = warpload.last_report()
+    assert report is not None
+    assert natives(report.components) == {"unet", "vae"}
