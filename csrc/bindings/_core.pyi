@@ -35,6 +35,24 @@ class Device:
     def memory(self) -> tuple[int, int]: ...  # bytes that are free, all bytes
     def beside_captures(self) -> contextlib.AbstractContextManager[None]: ...
 
+class FolderReader:
+    def __init__(
+        self,
+        # Folder, ending of the files' names; of the subfolders' that they lie in, or None for the folder's own files.
+        folders: Sequence[tuple[str | PathLike[str], str, str | None]],
+        *,
+        most_of_file: int,
+        budget: int | None = None,
+    ) -> None: ...
+    def stop(self) -> None: ...
+    def join(self) -> None: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def files(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
 class SegmentRequest:
     def __init__(
         self,
