@@ -14,6 +14,7 @@
 #include "bindings/interpreter.hpp"
 #include "bindings/register.hpp"
 #include "bindings/unpicklable.hpp"
+#include "io/ask_ahead.hpp"
 #include "io/folder_reader.hpp"
 
 namespace warpload::bindings {
@@ -50,6 +51,10 @@ void register_folder_reader(py::module_& module) {
       .def_property_readonly("done", &FolderReader::done, "Whether it has ended.")
       .def_property_readonly("files", &FolderReader::files, "How many files it has read.")
       .def_property_readonly("bytes", &FolderReader::bytes, "How many bytes.");
+  module.def(
+      "ask_ahead", [](int descriptor, std::uint64_t begin, std::uint64_t end) { ask_ahead(descriptor, {begin, end}); },
+      py::arg("descriptor"), py::arg("begin"), py::arg("end"), Released(),
+      "Ask the system to read a part of a file into the page cache, all of it; does not wait.");
 }
 
 }  // namespace warpload::bindings
