@@ -102,7 +102,7 @@ def test_it_begins_before_anything_of_it_is_imported_and_ends_with_the_load(load
 
 
 def test_it_begins_once(folder: Path) -> None:
-    assert len(told("warpload.DiffusionPipeline.from_pretrained(sys.argv[1]);" + LOAD, folder)["noted"]) == 1
+    assert len(told(f"warpload.prefetch(sys.argv[1]).wait(60); {LOAD}", folder)["noted"]) == 1
 
 
 @pytest.mark.parametrize("use", ["AutoencoderKL.from_pretrained", "EulerDiscreteScheduler()"])
