@@ -10,5 +10,6 @@ PYBIND11_MODULE(_core, module) {
   warpload::bindings::register_errors(module);
   warpload::bindings::register_checkpoint(module);
   warpload::bindings::register_device(module);
+  warpload::bindings::register_folder_reader(module);
   warpload::bindings::register_loader(module);
 }

@@ -8,6 +8,7 @@ namespace warpload::bindings {
 void register_errors(pybind11::module_& module);
 void register_checkpoint(pybind11::module_& module);
 void register_device(pybind11::module_& module);
+void register_folder_reader(pybind11::module_& module);
 void register_loader(pybind11::module_& module);
 
 }  // namespace warpload::bindings

@@ -27,8 +27,9 @@ class _FacadeMeta(type):
     @property
     def stock(cls) -> Any:
         """Return the diffusers class that this one stands for."""
-        from .stock import deferring
+        from .stock import deferring, imports_ahead
 
+        imports_ahead.begin()
         with deferring.imports_put_off():
             import diffusers
 

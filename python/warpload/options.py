@@ -21,7 +21,12 @@ _CHOICES = {
 _MIB = 2**20
 _PREFETCH_SECONDS = 60.0
 # What is none of a loader's.
-_NOT_OF_LOADERS = {"arena": "auto", "lazy_imports": True, "prefetch_seconds": _PREFETCH_SECONDS}
+_NOT_OF_LOADERS = {
+    "arena": "auto",
+    "imports_ahead": True,
+    "lazy_imports": True,
+    "prefetch_seconds": _PREFETCH_SECONDS,
+}
 
 _TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
 _PARALLEL_WORKERS = 8  # what diffusers' guide promises where the number is not said
@@ -31,11 +36,16 @@ def _from_environment(variable: str, default: str) -> Callable[[], str]:
     return lambda: os.environ.get(variable, "").strip() or default
 
 
-def _lazy_imports() -> bool:
-    text = os.environ.get("WARPLOAD_LAZY_IMPORTS", "").strip() or "1"
-    if text.upper() not in _TRUE | _FALSE:
-        raise InvalidArgumentError(f"WARPLOAD_LAZY_IMPORTS is {text!r}, neither on nor off")
-    return text.upper() in _TRUE
+def _switch(variable: str) -> Callable[[], bool]:
+    """Return what reads a variable that is on where nothing is said."""
+
+    def is_on() -> bool:
+        text = os.environ.get(variable, "").strip() or "1"
+        if text.upper() not in _TRUE | _FALSE:
+            raise InvalidArgumentError(f"{variable} is {text!r}, neither on nor off")
+        return text.upper() in _TRUE
+
+    return is_on
 
 
 def _pinned_bytes() -> int:
@@ -123,6 +133,9 @@ class LoadOptions:
         lazy_imports: whether what only training, ``torch.compile`` and the like need of other libraries is imported
             when it is first used, where a load through ``warpload.NAME`` imports diffusers and transformers.
             (``WARPLOAD_LAZY_IMPORTS``, on)
+        imports_ahead: whether the files of what such a load imports, or one that ``prefetch`` foresees, are brought
+            into the page cache by threads of the core while Python imports the first of them. Where they are there
+            already, as a few of them tell, nothing is read. (``WARPLOAD_IMPORTS_AHEAD``, on)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -135,14 +148,16 @@ class LoadOptions:
     populate: str = field(default_factory=_from_environment("WARPLOAD_POPULATE", "auto"))
     threads: int = field(default_factory=_threads)
     prefetch_seconds: float = field(default_factory=_prefetch_seconds)
-    lazy_imports: bool = field(default_factory=_lazy_imports)
+    lazy_imports: bool = field(default_factory=_switch("WARPLOAD_LAZY_IMPORTS"))
+    imports_ahead: bool = field(default_factory=_switch("WARPLOAD_IMPORTS_AHEAD"))
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
-        if not isinstance(self.lazy_imports, bool):
-            raise InvalidArgumentError(f"lazy_imports is {self.lazy_imports!r}, neither True nor False")
+        for name in ("imports_ahead", "lazy_imports"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, neither True nor False")
         for name, least in (("pinned_bytes", 1), ("threads", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

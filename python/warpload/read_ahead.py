@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from . import _core
+
 _STEP = 16 * 2**20  # bytes that are asked for between two looks at whether it is enough
 
 
@@ -30,7 +32,7 @@ def read_ahead(files: Iterable[Path], is_enough: Callable[[], bool]) -> int:
                 step = min(_STEP, size - begin)
                 if is_enough() or step > left:
                     return asked
-                os.posix_fadvise(opened.fileno(), begin, step, os.POSIX_FADV_WILLNEED)
+                _core.ask_ahead(opened.fileno(), begin, begin + step)
                 left, asked = left - step, asked + step
     return asked
 

@@ -27,6 +27,7 @@ VARIABLES = {
     "WARPLOAD_THREADS": ("3", "threads", 3),
     "WARPLOAD_PREFETCH_SECONDS": ("2.5", "prefetch_seconds", 2.5),
     "WARPLOAD_LAZY_IMPORTS": ("off", "lazy_imports", False),
+    "WARPLOAD_IMPORTS_AHEAD": ("off", "imports_ahead", False),
 }
 
 
@@ -58,6 +59,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("prefetch_seconds", True),
         ("lazy_imports", 1),
         ("lazy_imports", None),
+        ("imports_ahead", 0),
+        ("imports_ahead", "on"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_named(name: str, value: Any) -> None:
@@ -91,12 +94,13 @@ def test_a_variable_that_is_no_time_is_refused_and_named(
         warpload.prefetch(mixed)
 
 
+@pytest.mark.parametrize("variable", ["WARPLOAD_LAZY_IMPORTS", "WARPLOAD_IMPORTS_AHEAD"])
 def test_a_variable_that_is_neither_on_nor_off_is_refused_and_its_value_named(
-    mixed: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WARPLOAD_LAZY_IMPORTS", "perhaps")
+    monkeypatch.setenv(variable, "perhaps")
 
-    with pytest.raises(warpload.InvalidArgumentError, match="'perhaps'"):
+    with pytest.raises(warpload.InvalidArgumentError, match=f"{variable} is 'perhaps'"):
         warpload.load_file(mixed)
 
 

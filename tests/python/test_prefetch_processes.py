@@ -12,8 +12,9 @@ import pytest
 import warpload
 from support.checkpoints import weight_file
 from support.pipelines import MODELS, Saved
-from support.processes import run_python
-from warpload import devices, read_ahead
+from support.processes import falls_to, run_python
+from warpload import _core, devices, read_ahead
+from warpload.measuring import page_cache
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy")
 
@@ -40,11 +41,11 @@ def test_a_devices_memory_comes_when_somebody_has_imported_torch(saved: Saved) -
         """
 import os, sys, threading, warpload
 asked, all_asked = [], threading.Event()
-def note(descriptor, begin, length, advice):
-    asked.append(length)
+def note(descriptor, begin, end):
+    asked.append(end - begin)
     if sum(asked) >= int(sys.argv[2]):
         all_asked.set()
-os.posix_fadvise = note
+warpload._core.ask_ahead = note
 os.environ["WARPLOAD_ARENA"] = "always"
 handle = warpload.prefetch(sys.argv[1], dtype="bfloat16")
 assert all_asked.wait(60), asked
@@ -229,11 +230,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[int, int]]]:
     """Return the ranges that the system is asked to read ahead, by the file's name."""
     ranges: dict[str, list[tuple[int, int]]] = {}
 
-    def note(descriptor: int, begin: int, length: int, advice: int) -> None:
-        assert advice == os.POSIX_FADV_WILLNEED
-        ranges.setdefault(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), []).append((begin, length))
+    def note(descriptor: int, begin: int, end: int) -> None:
+        ranges.setdefault(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), []).append((begin, end - begin))
 
-    monkeypatch.setattr(os, "posix_fadvise", note)
+    monkeypatch.setattr(_core, "ask_ahead", note)
     return ranges
 
 
@@ -278,6 +278,21 @@ def test_no_more_is_asked_for_than_there_is_memory(
     read_ahead.read_ahead([_sparse(tmp_path, "a", 5 * step)], lambda: False)
 
     assert asked == {"a": [(0, step), (step, step)]}
+
+
+def test_all_that_is_asked_for_comes_into_the_page_cache(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(os.urandom(3 * read_ahead._STEP))
+    page_cache.evict([file])
+
+    read_ahead.read_ahead([file], lambda: False)
+
+    assert falls_to(lambda: _missing_pages(file), 0)
+
+
+def _missing_pages(file: Path) -> int:
+    state = page_cache.cache_state([file])
+    return state.total_pages - state.resident_pages
 
 
 def test_the_memory_that_there_is_is_known() -> None:

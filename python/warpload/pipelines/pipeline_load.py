@@ -22,7 +22,7 @@ from .. import collector, context, devices, engine
 from ..context import LoadContext
 from ..models.joint_load import JointLoad
 from ..report import LoadReport
-from ..stock import deferring, hub, replacing, seam_check, unexpected
+from ..stock import deferring, hub, imports_ahead, replacing, seam_check, unexpected
 from . import early_start, snapshot
 from . import folder as folders
 from .device_map import ComponentDevices, component_devices
@@ -41,6 +41,7 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
         source: a folder, or a repository's id.
         kwargs: the keyword arguments of ``from_pretrained``.
     """
+    imports_ahead.begin()
     with deferring.imports_put_off(), PipelineLoad(source, kwargs) as load, replacing.accelerated():
         with load.report.stage("import"):
             cls = resolve()
@@ -49,6 +50,7 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
         load.expects_stock = True
         pipeline = hub.from_cache_first(functools.partial(cls.from_pretrained, source), load.cached, kwargs)
         load.tell_of_unseen(pipeline)
+        imports_ahead.end()
         return pipeline
 
 

@@ -187,6 +187,10 @@ def _spellings(paths: Sequence[str]) -> set[str]:
 def _parts(order: Order) -> list[Part]:
     with forked.held_up():
         # Not on the thread of the caller, who has no time.
+        from ..stock import imports_ahead
+
+        if order.is_repository or os.path.isdir(order.source[0]):
+            imports_ahead.begin()  # a pipeline or a model, for which all of it is imported
         from ..stock import hub
         from . import foreseen_parts
 
