@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, module) {
   warpload::bindings::register_checkpoint(module);
   warpload::bindings::register_device(module);
   warpload::bindings::register_loader(module);
+  warpload::bindings::register_memory(module);
 }

@@ -9,5 +9,6 @@ void register_errors(pybind11::module_& module);
 void register_checkpoint(pybind11::module_& module);
 void register_device(pybind11::module_& module);
 void register_loader(pybind11::module_& module);
+void register_memory(pybind11::module_& module);
 
 }  // namespace warpload::bindings
