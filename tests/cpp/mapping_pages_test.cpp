@@ -80,9 +80,17 @@ TEST_F(MappingPagesTest, AFileThatBecameShorterIsNoSignal) {
 TEST_F(MappingPagesTest, AMappingThatHasGoneIsNotTouched) {
   auto mapped = map(kMiB);
   const std::shared_ptr<MappingPages> pages = mapped->pages();
+  std::byte* const address = mapped->bytes().data();
   mapped.reset();
+  // What has the address next.
+  void* const other =
+      ::mmap(address, kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  ASSERT_EQ(other, address);
   EXPECT_FALSE(pages->populate({0, kMiB}));
-  EXPECT_FALSE(pages->is_backed({0, kMiB}, map_));
+  EXPECT_FALSE(map_.is_backed(address));
+  *address = std::byte{1};
+  EXPECT_FALSE(pages->is_backed({0, 1}, map_));
+  ::munmap(other, kMiB);
 }
 
 TEST_F(MappingPagesTest, BytesBeyondTheMappingAreNone) {

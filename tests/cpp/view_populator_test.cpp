@@ -264,6 +264,13 @@ TEST_F(PopulatedLoadTest, ViewsOfALoadThatCopiesNothingAreBackedWhileItIsUnderWa
   while (!is_backed(tensors[0]) || !is_backed(tensors[1])) std::this_thread::yield();
 }
 
+TEST_F(PopulatedLoadTest, WhereItIsNotWantedThereIsNoThreadForIt) {
+  const Loader loader({.threads = 1, .populate = Populate::kNever});
+  const std::size_t threads = thread_count();
+  const TensorList tensors = load(loader);
+  EXPECT_EQ(thread_count(), threads);
+}
+
 TEST_F(PopulatedLoadTest, AFewBytesAreNotWorthAThread) {
   const auto small = Checkpoint::open(directory_.write(
       "small.safetensors", safetensors_file({{"a", "U8", {std::size_t{1} << 20}, pattern_bytes(1 << 20)}})));

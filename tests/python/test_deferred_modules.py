@@ -183,12 +183,13 @@ assert sorted(map(str, found)) == ["2", "2", "2", "called"] and runs() == (1, 1)
     )
 
 
-def test_a_thread_beside_the_block_imports_at_once(library: Path) -> None:
+@pytest.mark.parametrize("module", ["names", "whole"])
+def test_a_thread_beside_the_block_imports_at_once(module: str, library: Path) -> None:
     run_python(
         TABLE
-        + """
+        + f"""
 with deferring.imports_put_off():
-    thread = threading.Thread(target=importlib.import_module, args=("asker.names",))
+    thread = threading.Thread(target=importlib.import_module, args=("asker.{module}",))
     thread.start()
     thread.join()
 assert put_off() == [] and runs() == (1, 1)
@@ -238,7 +239,12 @@ class Finder:
         return spec
 """
     insert = "sys.meta_path.insert(0, Finder())\n"
-    names = NAMES if when == "between" else "with deferring.imports_put_off():\n    import asker.names as names\n"
+    at_once = """
+with deferring.imports_put_off():
+    import asker.names as names
+assert "library.part" not in put_off() and sys.modules["library.part"].hooked
+"""
+    names = NAMES if when == "between" else at_once
     run_python(
         TABLE
         + hook
