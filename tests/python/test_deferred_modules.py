@@ -339,3 +339,42 @@ assert runs() == (0, 0) and names.call() == "called"
 """,
         library,
     )
+
+
+def test_a_module_that_its_package_imports_is_executed_once_for_who_asks_for_it_first(library: Path) -> None:
+    (library / "library" / "__init__.py").write_text("import library.other\nexecuted = True\n")
+    run_python(
+        TABLE
+        + NAMES
+        + """
+import library.other
+assert library.other is sys.modules["library.other"] and library.executed
+assert runs()[1] == 1 and is_idle(), runs()
+""",
+        library,
+    )
+
+
+def test_a_child_that_is_forked_while_another_thread_imports_puts_nothing_off(library: Path) -> None:
+    run_python(
+        TABLE
+        + """
+import os
+entered, leave = threading.Event(), threading.Event()
+def hold():
+    with deferring.imports_put_off():
+        entered.set()
+        leave.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+entered.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if is_idle() else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+leave.set()
+thread.join()
+assert is_idle()
+""",
+        library,
+    )
