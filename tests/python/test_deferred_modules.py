@@ -365,7 +365,7 @@ def hold():
     with deferring.imports_put_off():
         entered.set()
         leave.wait()
-thread = threading.Thread(target=hold)
+thread = threading.Thread(target=hold, daemon=True)
 thread.start()
 entered.wait()
 child = os.fork()

@@ -48,7 +48,7 @@ FILES = {
         def call(): return function()
     """,
     "asker/again.py": "from .names import register\\n@register\\nclass Registered: pass",
-    "asker/whole.py": "import library.part",
+    "asker/whole.py": "import library.part\\ndef take(): return library.part.value",
     "asker/otherwise.py": "import library.part as part\\nfrom library.part import value",
     "asker/unknown.py": "__import__('library.part')",
 }
