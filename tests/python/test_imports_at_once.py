@@ -72,7 +72,6 @@ assert turned_off() == {} and Handler.said == []
     )
 
 
-@pytest.mark.parametrize("name", ["__import__('library.part')", "exec('import library.part')", "import library.part"])
 def test_of_what_an_asker_takes_after_the_import_nothing_is_said(library: Path) -> None:
     run_python(
         TABLE
@@ -87,6 +86,7 @@ assert turned_off() == {} and Handler.said == []
     )
 
 
+@pytest.mark.parametrize("name", ["__import__('library.part')", "exec('import library.part')", "import library.part"])
 def test_of_a_library_that_is_not_installed_nothing_is_said(name: str, library: Path) -> None:
     (library / "library").rename(library / "elsewhere")
     (library / "asker" / "unknown.py").write_text(f"try:\n    {name}\nexcept ImportError:\n    pass\n")
