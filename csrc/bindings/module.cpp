@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, module) {
   warpload::bindings::register_device(module);
   warpload::bindings::register_folder_reader(module);
   warpload::bindings::register_loader(module);
+  warpload::bindings::register_memory(module);
 }

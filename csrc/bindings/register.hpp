@@ -10,5 +10,6 @@ void register_checkpoint(pybind11::module_& module);
 void register_device(pybind11::module_& module);
 void register_folder_reader(pybind11::module_& module);
 void register_loader(pybind11::module_& module);
+void register_memory(pybind11::module_& module);
 
 }  // namespace warpload::bindings

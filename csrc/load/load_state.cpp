@@ -155,8 +155,7 @@ void LoadHandle::State::make_tensors() {
 void LoadHandle::State::populate_views() noexcept try {
   const Populate wanted = resources->options().populate;
   if (wanted == Populate::kNever || total_of(views) < kLeastPopulated) return;
-  const std::uint64_t budget = wanted == Populate::kAlways ? ~std::uint64_t{0} : available_memory() / 2;
-  populating = resources->view_populator().add(std::exchange(views, {}), budget);
+  populating = resources->view_populator().add(std::exchange(views, {}), populate_budget(wanted, available_memory()));
 } catch (const std::exception&) {  // no memory for the list: whoever uses the pages faults them in
 }
 

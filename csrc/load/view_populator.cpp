@@ -9,10 +9,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// While a load goes on: one part of work, seven of rest. Where there are two processors, which share the memory's
-// bandwidth and the map's lock, a load felt more than that; and imports take long enough for most of it all the same.
-constexpr int kRest = 7;
-
 ViewPopulator::Calls real_calls() {
   return {.populate = [](MappingPages& pages, ByteRange range) { return pages.populate(range); },
           .is_resident = [](const MappingPages& pages, ByteRange range) { return pages.is_resident(range); },
@@ -28,6 +24,18 @@ struct ViewPopulator::Job {
   PageMap map = {};
   bool paced = true;  // under the populator's lock
 };
+
+std::uint64_t populate_budget(Populate wanted, std::uint64_t available) noexcept {
+  switch (wanted) {
+    case Populate::kNever:
+      return 0;
+    case Populate::kAuto:
+      return available / 2;
+    case Populate::kAlways:
+      break;
+  }
+  return ~std::uint64_t{0};
+}
 
 ViewPopulator::ViewPopulator() : ViewPopulator(real_calls()) {}
 
@@ -135,7 +143,7 @@ bool ViewPopulator::run_piece(Job& job, MappingPages& pages, ByteRange piece) {
 
 void ViewPopulator::pause(const Job& job, Clock::duration taken) {
   std::unique_lock lock(mutex_);
-  if (job.paced) changed_.wait_for(lock, kRest * taken, [&] { return stopping_ || !job.paced; });
+  if (job.paced) changed_.wait_for(lock, calls_.rest * taken, [&] { return stopping_ || !job.paced; });
 }
 
 bool ViewPopulator::stopping() {

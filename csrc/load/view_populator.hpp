@@ -17,6 +17,7 @@
 
 #include "io/mapping_pages.hpp"
 #include "warpload/error.hpp"
+#include "warpload/populate.hpp"
 
 namespace warpload {
 
@@ -25,6 +26,9 @@ struct ViewPages {
   std::shared_ptr<MappingPages> pages;
   std::vector<ByteRange> ranges;
 };
+
+// How many bytes may be read from files so that views are populated, of the memory that is available.
+[[nodiscard]] std::uint64_t populate_budget(Populate wanted, std::uint64_t available) noexcept;
 
 // A service: nothing waits for it, and nobody hears of an error. A page that it has not come to is faulted in by its
 // user, as ever.
@@ -37,11 +41,16 @@ struct ViewPages {
 // to be used; see process_owned.hpp.
 class ViewPopulator {
  public:
-  // What is asked of a mapping; tests ask something else.
+  // While a load goes on: one part of work, seven of rest. Where there are two processors, which share the memory's
+  // bandwidth and the map's lock, a load felt more than that; and imports take long enough for most of it all the same.
+  static constexpr int kRest = 7;
+
+  // What is asked of a mapping, and how long the rests are; tests have others.
   struct Calls {
     std::function<bool(MappingPages&, ByteRange)> populate;
     std::function<bool(const MappingPages&, ByteRange)> is_resident;
     std::function<bool(const MappingPages&, ByteRange, const PageMap&)> is_backed;
+    int rest = kRest;
   };
 
   // One load's work, for hurry().

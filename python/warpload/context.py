@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import forked
 from .report import LoadReport, remember
-from .stock import seam_check
+from .stock import at_once, seam_check
 
 if TYPE_CHECKING:
     from .models.joint_load import JointLoad
@@ -131,7 +131,7 @@ def began(report: LoadReport, name: str = "", **settings: Any) -> Iterator[LoadC
         report.error = str(error) or type(error).__name__
         raise
     finally:
-        report.turned_off = seam_check.turned_off()
+        report.turned_off = {**seam_check.turned_off(), **at_once.turned_off()}
         if outer is not None:
             outer.report.include(report, name)
 

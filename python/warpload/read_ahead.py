@@ -38,9 +38,8 @@ def read_ahead(files: Iterable[Path], is_enough: Callable[[], bool]) -> int:
 
 
 def available_bytes() -> int:
-    """Return the memory that the system can give without writing anything out; 0 where it does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    """Return the memory that the system can give without writing anything out, no more than a container's limit leaves.
+
+    It is 0 where the system does not say.
+    """
+    return _core.available_memory()

@@ -53,7 +53,8 @@ class LoadReport:
             ``"single file"`` or ``"file"``.
         thread: the name of the thread that loaded.
         error: what the load failed with, or the empty string.
-        turned_off: what a library's version made us leave to stock altogether, with the reason; see the log.
+        turned_off: what a library's version made us leave to stock altogether, or import at once where it could wait
+            (``"lazy import of ..."``: only the start is slower), with the reason; see the log.
         prefetched: of the native ones, those whose bytes ``warpload.prefetch`` had put on their way, with the seconds
             between its call and the load's taking them.
         passed_over: what was prefetched for this load and was not taken, with the reason: it was read again.

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -25,6 +28,30 @@ using testing::TemporaryDirectory;
 constexpr std::uint64_t kPiece = ViewPopulator::kPieceBytes;
 constexpr std::uint64_t kLead = ViewPopulator::kLeadBytes;
 
+constexpr int kForEver = 1 << 30;  // a rest after the shortest of pieces is longer than any test
+
+// Shut until somebody opens it.
+class Gate {
+ public:
+  void open() {
+    {
+      const std::lock_guard lock(mutex_);
+      open_ = true;
+    }
+    changed_.notify_all();
+  }
+  bool wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return open_; });
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;
+};
+
 // Notes what is asked for, and gives the answers that a test wants.
 class Recorder {
  public:
@@ -33,7 +60,8 @@ class Recorder {
   ViewPopulator::Calls calls() {
     return {.populate = [this](MappingPages& pages, ByteRange range) { return note(pages, range); },
             .is_resident = [this](const MappingPages&, ByteRange range) { return resident(range); },
-            .is_backed = [this](const MappingPages&, ByteRange range, const PageMap&) { return backed(range); }};
+            .is_backed = [this](const MappingPages&, ByteRange range, const PageMap&) { return backed(range); },
+            .rest = rest};
   }
   std::vector<Piece> pieces() {
     const std::lock_guard lock(mutex_);
@@ -43,6 +71,7 @@ class Recorder {
   std::function<bool(const MappingPages&, ByteRange)> answer = [](const MappingPages&, ByteRange) { return true; };
   std::function<bool(ByteRange)> resident = [](ByteRange) { return true; };
   std::function<bool(ByteRange)> backed = [](ByteRange) { return false; };
+  int rest = ViewPopulator::kRest;
 
  private:
   bool note(const MappingPages& pages, ByteRange range) {
@@ -77,14 +106,18 @@ TEST_F(ViewPopulatorTest, PiecesComeInTheOrderOfUse) {
 }
 
 TEST_F(ViewPopulatorTest, LoadsAreServedInTheirOrder) {
+  Gate added;
+  recorder_.answer = [&](const MappingPages&, ByteRange) { return added.wait(); };
+  const auto third = std::make_shared<MappingPages>();
   ViewPopulator populator(recorder_.calls());
-  const auto first = populator.add({{first_, {{0, 3 * kPiece}}}}, 0);
-  const auto second = populator.add({{second_, {{0, 1}}}}, 0);
-  populator.hurry(second);
-  populator.hurry(first);
+  for (const auto& pages : {first_, second_, third}) {
+    populator.hurry(populator.add({{pages, {{0, kPiece + 1}}}}, 0));
+  }
+  added.open();
   populator.drain();
-  ASSERT_EQ(recorder_.pieces().size(), 4U);
-  EXPECT_EQ(recorder_.pieces().back().first, second_.get());
+  const std::vector<Recorder::Piece> expected{{first_.get(), 0},       {first_.get(), kPiece}, {second_.get(), 0},
+                                              {second_.get(), kPiece}, {third.get(), 0},       {third.get(), kPiece}};
+  EXPECT_EQ(recorder_.pieces(), expected);
 }
 
 TEST_F(ViewPopulatorTest, AMappingThatHasGoneIsLeftAndTheNextOneIsNot) {
@@ -115,48 +148,74 @@ TEST_F(ViewPopulatorTest, WhereTheUserHasComeAsFarItGoesAheadOfHimAndComesBackAt
 }
 
 TEST_F(ViewPopulatorTest, ItsEndDoesNotWaitForWhatIsLeft) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool begun = false;
+  Gate begun;
   recorder_.answer = [&](const MappingPages&, ByteRange) {
-    const std::lock_guard lock(mutex);
-    begun = true;
-    changed.notify_all();
+    begun.open();
     return true;
   };
   constexpr std::uint64_t kMany = std::uint64_t{1} << 40;
   {
     ViewPopulator populator(recorder_.calls());
-    static_cast<void>(populator.add({{first_, {{0, kMany * kPiece}}}}, 0));
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return begun; });
+    populator.hurry(populator.add({{first_, {{0, kMany * kPiece}}}}, 0));
+    begun.wait();
   }
   EXPECT_LT(recorder_.pieces().size(), kMany);
 }
 
-TEST_F(ViewPopulatorTest, ALoadThatIsOverPausesNoMore) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool begun = false;
-  bool hurried = false;
+TEST_F(ViewPopulatorTest, ItsEndDoesNotWaitForAPause) {
+  Gate begun;
+  recorder_.rest = kForEver;
   recorder_.answer = [&](const MappingPages&, ByteRange) {
-    std::unique_lock lock(mutex);
-    begun = true;
-    changed.notify_all();
-    changed.wait(lock, [&] { return hurried; });
+    begun.open();
+    return true;
+  };
+  {
+    ViewPopulator populator(recorder_.calls());
+    static_cast<void>(populator.add({{first_, {{0, 100 * kPiece}}}}, 0));
+    begun.wait();
+  }
+  EXPECT_EQ(recorder_.pieces().size(), 1U);
+}
+
+TEST_F(ViewPopulatorTest, WhileALoadGoesOnAnEighthOfTheTimeIsWork) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<std::pair<Clock::time_point, Clock::time_point>> work;
+  recorder_.answer = [&](const MappingPages&, ByteRange) {
+    const Clock::time_point begin = Clock::now();
+    while (Clock::now() - begin < std::chrono::milliseconds(2)) std::this_thread::yield();
+    work.emplace_back(begin, Clock::now());
+    return true;
+  };
+  ViewPopulator populator(recorder_.calls());
+  const auto ticket = populator.add({{first_, {{0, 5 * kPiece}}}}, 0);
+  populator.drain();
+  ASSERT_EQ(work.size(), 5U);
+  for (std::size_t piece = 1; piece < work.size(); ++piece) {
+    const auto [begin, end] = work[piece - 1];
+    EXPECT_GE(work[piece].first - end, 7 * (end - begin));
+  }
+}
+
+TEST_F(ViewPopulatorTest, ALoadThatIsOverPausesNoMore) {
+  Gate begun;
+  recorder_.rest = kForEver;
+  recorder_.answer = [&](const MappingPages&, ByteRange) {
+    begun.open();
     return true;
   };
   ViewPopulator populator(recorder_.calls());
   const auto ticket = populator.add({{first_, {{0, 100 * kPiece}}}}, 0);
-  {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return begun; });
-    hurried = true;
-  }
+  begun.wait();
   populator.hurry(ticket);
-  changed.notify_all();
   populator.drain();
   EXPECT_EQ(recorder_.pieces().size(), 100U);
+}
+
+TEST(PopulateBudgetTest, IsHalfOfTheMemoryThatIsAvailableUnlessAllIsAskedForOrNothing) {
+  EXPECT_EQ(populate_budget(Populate::kAuto, 1001), 500U);
+  EXPECT_EQ(populate_budget(Populate::kAuto, 0), 0U);
+  EXPECT_EQ(populate_budget(Populate::kAlways, 0), ~std::uint64_t{0});
+  EXPECT_EQ(populate_budget(Populate::kNever, 1001), 0U);
 }
 
 // -- with loads and files ---------------------------------------------------------------------------------------------
@@ -173,6 +232,10 @@ class PopulatedLoadTest : public ::testing::Test {
   [[nodiscard]] bool is_backed(const Tensor& tensor) const {
     const auto* bytes = tensor.data();
     return map_.is_backed(bytes) && map_.is_backed(bytes + tensor.nbytes() - 1);
+  }
+  static std::size_t thread_count() {
+    using Entries = std::filesystem::directory_iterator;
+    return static_cast<std::size_t>(std::distance(Entries("/proc/self/task"), Entries()));
   }
   [[nodiscard]] TensorList load(const Loader& loader) const { return loader.start(checkpoint_).get().tensors(); }
 
@@ -191,6 +254,31 @@ TEST_F(PopulatedLoadTest, ViewsAreBackedAfterTheLoadUnlessThatIsNotWanted) {
   }
   EXPECT_FALSE(is_backed(untouched[0]));
   EXPECT_FALSE(is_backed(untouched[1]));
+}
+
+TEST_F(PopulatedLoadTest, ViewsOfALoadThatCopiesNothingAreBackedWhileItIsUnderWay) {
+  const Loader loader({.threads = 1});
+  LoadHandle handle = loader.start(checkpoint_);
+  handle.wait();
+  const TensorList tensors = handle.tensors(0);
+  while (!is_backed(tensors[0]) || !is_backed(tensors[1])) std::this_thread::yield();
+}
+
+TEST_F(PopulatedLoadTest, WhereItIsNotWantedThereIsNoThreadForIt) {
+  const Loader loader({.threads = 1, .populate = Populate::kNever});
+  const std::size_t threads = thread_count();
+  const TensorList tensors = load(loader);
+  EXPECT_EQ(thread_count(), threads);
+}
+
+TEST_F(PopulatedLoadTest, AFewBytesAreNotWorthAThread) {
+  const auto small = Checkpoint::open(directory_.write(
+      "small.safetensors", safetensors_file({{"a", "U8", {std::size_t{1} << 20}, pattern_bytes(1 << 20)}})));
+  const Loader loader({.threads = 1});
+  static_cast<void>(loader.start(small).get());
+  const std::size_t threads = thread_count();
+  const TensorList tensors = load(loader);
+  EXPECT_EQ(thread_count(), threads + 1);
 }
 
 TEST_F(PopulatedLoadTest, ALoaderEndsWhileItsViewsAreBeingPopulated) {

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from support.pipelines import FAMILIES, Saved
 from support.tensors import mixed_tensors
 from warpload import prefetched
 
+# Where a shell starts the tests in the background, Ctrl-C is ignored, by all processes that they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 settings.register_profile("suite", database=None, deadline=None, print_blob=True)
 settings.load_profile("suite")

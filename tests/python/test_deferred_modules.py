@@ -2,95 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from support.processes import run_python
-
-# library.part is put off for asker and its like; library.other is imported by part, and needs it.
-FILES = {
-    "library/__init__.py": """
-        executed = True
-        def __getattr__(name):
-            raise AttributeError(f"library has no {name}")
-    """,
-    "library/part.py": """
-        import sys
-        sys.runs = getattr(sys, "runs", 0) + 1
-        import library.other
-        noted = []
-        class Class: pass
-        def function(): return "called"
-        def register(what): noted.append(what); return what
-        def wrap(function=None, extra=None):
-            if function is None:
-                return lambda function: wrap(function, extra)
-            def wrapped(*arguments): return ("wrapped", extra, function(*arguments))
-            return wrapped
-        value = 1
-    """,
-    "library/other.py": """
-        import sys
-        sys.others = getattr(sys, "others", 0) + 1
-        from library import part
-        late = lambda: part.value
-    """,
-    "asker/__init__.py": "",
-    "asker/names.py": """
-        from library.part import Class, function, register, wrap
-        @register
-        def registered(): pass
-        class Owner:
-            @wrap
-            def method(self): return "plain"
-            @wrap(extra=2)
-            def other(self): return "plain"
-        def is_one(value): return isinstance(value, Class)
-        def call(): return function()
-    """,
-    "asker/again.py": "from .names import register\\n@register\\nclass Registered: pass",
-    "asker/whole.py": "import library.part",
-    "asker/otherwise.py": "import library.part as part\\nfrom library.part import value",
-    "asker/unknown.py": "__import__('library.part')",
-}
-
-TABLE = """
-import sys, types, threading, importlib
-sys.path.insert(0, sys.argv[1])
-from warpload.stock import deferred
-deferred.DEFERRALS = (
-    deferred.Deferral(
-        ("library", "library.part"), ("asker.*",), 1, "a test", words=("library.part",),
-        names={
-            "library.part.Class": "class", "library.part.function": "function",
-            "library.part.register": "registering", "library.part.wrap": "wrapping",
-        },
-    ),
-)
-from warpload.stock import deferred_module, deferring
-def put_off():
-    return [arrival.name for arrival in deferred_module.all_put_off()]
-def runs():
-    return getattr(sys, "runs", 0), getattr(sys, "others", 0)
-def is_idle():
-    return not [finder for finder in sys.meta_path if type(finder).__module__.startswith("warpload")]
-"""
-
-NAMES = """
-with deferring.imports_put_off():
-    import asker.names as names
-assert put_off() == ["library", "library.part"] and runs() == (0, 0) and is_idle()
-"""
+from support.put_off import NAMES, TABLE, write_library
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(textwrap.dedent(text.replace("\\n", "\n")))
-    return tmp_path
+    return write_library(tmp_path)
 
 
 @pytest.mark.parametrize("private", ["_LOCK", "_IMPORT_BELOW", "_BELOW"])
@@ -261,12 +183,13 @@ assert sorted(map(str, found)) == ["2", "2", "2", "called"] and runs() == (1, 1)
     )
 
 
-def test_a_thread_beside_the_block_imports_at_once(library: Path) -> None:
+@pytest.mark.parametrize("module", ["names", "whole"])
+def test_a_thread_beside_the_block_imports_at_once(module: str, library: Path) -> None:
     run_python(
         TABLE
-        + """
+        + f"""
 with deferring.imports_put_off():
-    thread = threading.Thread(target=importlib.import_module, args=("asker.names",))
+    thread = threading.Thread(target=importlib.import_module, args=("asker.{module}",))
     thread.start()
     thread.join()
 assert put_off() == [] and runs() == (1, 1)
@@ -316,7 +239,12 @@ class Finder:
         return spec
 """
     insert = "sys.meta_path.insert(0, Finder())\n"
-    names = NAMES if when == "between" else "with deferring.imports_put_off():\n    import asker.names as names\n"
+    at_once = """
+with deferring.imports_put_off():
+    import asker.names as names
+assert "library.part" not in put_off() and sys.modules["library.part"].hooked
+"""
+    names = NAMES if when == "between" else at_once
     run_python(
         TABLE
         + hook
@@ -408,6 +336,45 @@ if child == 0:
     os._exit(0 if names.call() == "called" and runs() == (1, 1) else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert runs() == (0, 0) and names.call() == "called"
+""",
+        library,
+    )
+
+
+def test_a_module_that_its_package_imports_is_executed_once_for_who_asks_for_it_first(library: Path) -> None:
+    (library / "library" / "__init__.py").write_text("import library.other\nexecuted = True\n")
+    run_python(
+        TABLE
+        + NAMES
+        + """
+import library.other
+assert library.other is sys.modules["library.other"] and library.executed
+assert runs()[1] == 1 and is_idle(), runs()
+""",
+        library,
+    )
+
+
+def test_a_child_that_is_forked_while_another_thread_imports_puts_nothing_off(library: Path) -> None:
+    run_python(
+        TABLE
+        + """
+import os
+entered, leave = threading.Event(), threading.Event()
+def hold():
+    with deferring.imports_put_off():
+        entered.set()
+        leave.wait()
+thread = threading.Thread(target=hold, daemon=True)
+thread.start()
+entered.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if is_idle() else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+leave.set()
+thread.join()
+assert is_idle()
 """,
         library,
     )

@@ -52,6 +52,10 @@ def test_a_load_executes_nothing_of_what_is_put_off(on: dict[str, Any], off: dic
     assert not {"torch._dynamo.convert_frame", "scipy.linalg", "peft.tuners.lora"} & set(on["imported"])
 
 
+def test_nothing_of_the_table_is_turned_off_in_the_versions_that_we_know(on: dict[str, Any]) -> None:
+    assert on["turned off"] == {}
+
+
 def test_what_is_put_off_is_in_sys_modules_as_with_stock(on: dict[str, Any], off: dict[str, Any]) -> None:
     assert set(off["executed"]) & ASKED == set(on["imported"]) & ASKED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from pathlib import Path
@@ -299,3 +300,33 @@ def test_the_memory_that_there_is_is_known() -> None:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     assert 0 < read_ahead.available_bytes() <= total
+
+
+@pytest.mark.parametrize(
+    ("limit", "current", "expected"),
+    [("max", "7", 10_240_000), ("500000", "450000", 250_000), ("1000", "250000", 0), ("99999999", "4000", 10_240_000)],
+)
+def test_no_more_counts_as_available_than_a_containers_limit_leaves(
+    limit: str, current: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "meminfo": "MemFree: 1 kB\nMemAvailable: 10000 kB\n",
+        "memory.max": limit,
+        "memory.current": current,
+        "memory.stat": "anon 5\nfile 200000\n",
+    }.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    known = functools.partial(_core.available_memory, machine=tmp_path / "meminfo", group=tmp_path)
+    monkeypatch.setattr(_core, "available_memory", known)
+
+    assert read_ahead.available_bytes() == expected
+
+
+def test_nothing_is_read_ahead_where_the_system_does_not_say_what_it_has(
+    tmp_path: Path, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = functools.partial(_core.available_memory, machine=tmp_path / "missing", group=tmp_path)
+    monkeypatch.setattr(_core, "available_memory", silent)
+
+    assert read_ahead.read_ahead([_sparse(tmp_path, "a", 5)], lambda: False) == 0
+    assert asked == {}

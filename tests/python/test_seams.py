@@ -93,7 +93,7 @@ def assert_loads_right(seam: Seam, saved: Saved, log: pytest.LogCaptureFixture, 
         report = warpload.last_report()
         if fault:
             (warning,) = warnings_of(log)
-            reason = f"{seam} {fault} in {seam.library} {seam_check._version(seam.library)}"
+            reason = f"{seam} {fault} in {seam.library} {seam_check.version(seam.library)}"
             assert warning.startswith(f"{reason}: ")
             assert_told(seam, report, family, reason)
         else:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import seam_check
+from . import at_once, seam_check
 from .confined import Confined
 
 SCANNING = "transformers.utils.import_utils"
@@ -90,7 +90,11 @@ class LookUps:
 
 def _is_known(name: str) -> bool:
     function = vars(_scanning()).get(name)
-    return callable(function) and set(seam_check.words(function)) >= _WORDS[name]
+    if callable(function) and seam_check.words(function) >= _WORDS[name]:
+        return True
+    transformers = f"transformers {seam_check.version('transformers')}"
+    at_once.note("scanning models once", f"{SCANNING}.{name} of {transformers} is not as we know it")
+    return False
 
 
 def _exported(stock: Callable[[str], list[str]], content: str) -> list[str]:

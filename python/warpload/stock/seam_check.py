@@ -115,13 +115,14 @@ def _words(code: CodeType | None) -> Iterator[str]:
 
 
 def _break(seam: Seam, fault: str) -> None:
-    reason = f"{seam} {fault} in {seam.library} {_version(seam.library)}"
+    reason = f"{seam} {fault} in {seam.library} {version(seam.library)}"
     _broken[seam] = reason
     lost = "; ".join(FEATURES[feature] for feature in seam.features)
     logger.warning("%s: %s (a version of warpload that knows this one would be faster)", reason, lost)
 
 
-def _version(library: str) -> str:
+def version(library: str) -> str:
+    """Return the version of a library, as its distribution has it."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:

@@ -37,7 +37,7 @@ def main(how: str, folder: str) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     pipeline = _loaded(how, folder)
-    found: dict[str, Any] = {"imported": sorted(sys.modules), "executed": _executed()}
+    found: dict[str, Any] = {"imported": sorted(sys.modules), "executed": _executed(), "turned off": _turned_off()}
     found["image"] = _image(pipeline)
     found["imported by an image"] = sorted(set(sys.modules) - set(found["imported"]))
     found["trained"] = _trained(pipeline)
@@ -59,6 +59,13 @@ def _loaded(how: str, folder: str) -> Any:
         with library.LoadOptions(lazy_imports=how == "on"):
             return library.DiffusionPipeline.from_pretrained(folder)
     return library.DiffusionPipeline.from_pretrained(folder)
+
+
+def _turned_off() -> dict[str, str]:
+    import warpload
+
+    report = warpload.last_report()
+    return {} if report is None else report.turned_off
 
 
 def _executed() -> list[str]:

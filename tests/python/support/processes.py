@@ -12,7 +12,7 @@ from pathlib import Path
 import warpload
 
 PACKAGE_FOLDER = str(Path(warpload.__file__).parents[1])
-TIMEOUT = 120  # seconds; only a hang reaches it
+TIMEOUT = 600  # seconds; only a hang reaches it, also on a machine that is busy with other things
 
 
 def environment() -> dict[str, str]:

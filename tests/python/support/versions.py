@@ -13,7 +13,8 @@ CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
 
 def is_pinned() -> bool:
     """Tell whether diffusers and transformers are those that constraints.txt pins; older ones lack some classes."""
-    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    lines = [line.partition(";")[0] for line in CONSTRAINTS.read_text().splitlines()]
+    pinned = dict(line.split("==") for line in lines if "==" in line)
     return (diffusers.__version__, transformers.__version__) == (pinned["diffusers"], pinned["transformers"])
 
 
