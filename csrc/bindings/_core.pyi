@@ -13,10 +13,15 @@ class Checkpoint:
     def from_memory(
         tensors: Sequence[tuple[str, str, Sequence[int], int, int]],  # name, dtype code, shape, address, bytes
         owner: object,
+        blocks: Mapping[str, int] = ...,  # of quantised tensors, by name: ggml's number of their blocks' type
     ) -> Checkpoint: ...
     def tensors(self) -> list[tuple[str, str, tuple[int, ...], int]]: ...  # name, dtype code, shape, shard
     def locate(self, name: str) -> tuple[PathLike[str], int, int]: ...  # file, first byte, byte behind the last
     def metadata(self, shard: int = 0) -> dict[str, str] | None: ...
+    @property
+    def gguf_path(self) -> PathLike[str] | None: ...
+    @property
+    def blocks(self) -> dict[str, tuple[str, int]]: ...  # name -> name and ggml's number of the blocks' type
     @property
     def oddities(self) -> list[tuple[str, str]]: ...  # kind, sentence
     @property
@@ -96,4 +101,5 @@ class Loader:
     def release_pinned_memory(self) -> int: ...  # bytes of slots
 
 def dtype_bits(code: str) -> int: ...
+def is_dequantization_supported(blocks: int, destination: str) -> bool: ...
 def is_cast_supported(source: str, destination: str) -> bool: ...
