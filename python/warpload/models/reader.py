@@ -10,6 +10,7 @@ Which load a file is read for is the context's to say: that of the thread, or th
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from ..errors import WarploadError
 from ..open_file import TorchFile
 from ..stock import torch_modes, unexpected
 from ..whole_file import load_checkpoint, paths_of
-from . import gguf_parameters
+from . import gguf_arrays, gguf_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +63,16 @@ def load_gguf_checkpoint(stock: Function, gguf_checkpoint_path: Any, *args: Any,
 
     tensors = None if args or keywords else _for_its_load(gguf_checkpoint_path, "cpu", read, ".gguf")
     return stock(gguf_checkpoint_path, *args, **keywords) if tensors is None else tensors
+
+
+def load_gguf_by_transformers(stock: Function, *args: Any, **keywords: Any) -> Any:
+    """Replace ``load_gguf_checkpoint`` of transformers, which reads by itself, and dequantises by the core."""
+    try:
+        dequantised = gguf_arrays.dequantised_by_core()
+    except ImportError:  # stock says so
+        dequantised = contextlib.nullcontext()
+    with dequantised:
+        return stock(*args, **keywords)
 
 
 def _for_its_load(
