@@ -89,7 +89,7 @@ sanitize: $(VENV)/.tests googletest
 FUZZ_SECONDS ?= 60
 FUZZ_FILES ?= 20000
 FUZZ_SEED ?= $(shell date +%s)
-FUZZ_TARGETS := safetensors_header shard_index json load_plan dlpack
+FUZZ_TARGETS := safetensors_header gguf_header shard_index json load_plan dlpack
 # The sanitizer's library has to be there before Python, and libstdc++ with it, whose exceptions it watches.
 SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=build/fuzz-python/package

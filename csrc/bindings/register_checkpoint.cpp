@@ -1,6 +1,8 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "bindings/keep.hpp"
 #include "bindings/register.hpp"
 #include "bindings/unpicklable.hpp"
+#include "format/ggml_types.hpp"
 #include "warpload/checkpoint.hpp"
 
 namespace warpload::bindings {
@@ -56,8 +59,35 @@ py::tuple locate(const Checkpoint& checkpoint, const std::string& name) {
                         tensor->range.end);
 }
 
-// Tensors of `(name, dtype code, shape, address, bytes)`, whose memory `owner` keeps.
-std::shared_ptr<Checkpoint> from_memory(const py::list& described, const py::object& owner) {
+// ggml's number of a type of blocks, as one.
+BlockType block_type_of(unsigned number, const std::string& tensor = {}) {
+  if (const auto type = find_ggml_type(number); type && type->blocks) return *type->blocks;
+  throw InvalidArgumentError({.reason = "unknown type of blocks " + std::to_string(number), .tensor = tensor});
+}
+
+// name -> (name of the type, ggml's number of it) of the quantised tensors.
+py::dict blocks_of(const Checkpoint& checkpoint) {
+  py::dict result;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (!tensor.blocks) continue;
+    const std::string_view name = block_type_name(*tensor.blocks);
+    result[py::str(tensor.name)] = py::make_tuple(py::str(name.data(), name.size()), static_cast<int>(*tensor.blocks));
+  }
+  return result;
+}
+
+// The path of the first GGUF file among the shards.
+std::optional<std::filesystem::path> gguf_path(const Checkpoint& checkpoint) {
+  for (std::size_t shard = 0; shard < checkpoint.shard_count(); ++shard) {
+    if (checkpoint.format(shard) == FileFormat::gguf) return checkpoint.shard_path(shard);
+  }
+  return std::nullopt;
+}
+
+// Tensors of `(name, dtype code, shape, address, bytes)`, whose memory `owner` keeps; `blocks` has ggml's numbers by
+// name.
+std::shared_ptr<Checkpoint> from_memory(const py::list& described, const py::object& owner,
+                                        const std::map<std::string, unsigned>& blocks) {
   const std::shared_ptr<void> kept = keep(owner);
   std::vector<MemoryTensor> tensors;
   for (const py::handle& item : described) {
@@ -66,6 +96,9 @@ std::shared_ptr<Checkpoint> from_memory(const py::list& described, const py::obj
     const auto dtype = parse_dtype(code);
     if (!dtype) throw InvalidArgumentError({.reason = "unknown dtype '" + code + "'", .tensor = name});
     tensors.push_back({name, *dtype, shape, {reinterpret_cast<const std::byte*>(address), bytes}, kept});
+    if (const auto found = blocks.find(name); found != blocks.end()) {
+      tensors.back().blocks = block_type_of(found->second, name);
+    }
   }
   return std::const_pointer_cast<Checkpoint>(Checkpoint::from_memory(std::move(tensors)));
 }
@@ -74,6 +107,11 @@ bool cast_supported(const std::string& source, const std::string& destination) {
   const auto from = parse_dtype(source);
   const auto to = parse_dtype(destination);
   return from && to && is_cast_supported(*from, *to);
+}
+
+bool dequantization_supported(unsigned number, const std::string& destination) {
+  const auto to = parse_dtype(destination);
+  return to && is_dequantization_supported(block_type_of(number), *to);
 }
 
 std::uint64_t data_bytes(const Checkpoint& checkpoint) {
@@ -92,7 +130,7 @@ unsigned bits_of(const std::string& code) {
 void register_checkpoint(py::module_& module) {
   using Paths = std::vector<std::filesystem::path>;
   py::class_<Checkpoint, std::shared_ptr<Checkpoint>> bound(
-      module, "Checkpoint", "A set of safetensors shards, opened and validated. Any thread may use it.");
+      module, "Checkpoint", "A set of shards, safetensors or GGUF files, opened and validated. Any thread may use it.");
   refuse_pickling(bound);
   bound
       .def_static(
@@ -104,9 +142,16 @@ void register_checkpoint(py::module_& module) {
           py::arg("shards"), py::kw_only(), py::arg("as_published") = false, py::call_guard<Unlocked>(),
           "Open shards, or the shards that one index file lists. Every header is checked; no tensor is read. With "
           "as_published an index is understood as diffusers and transformers do. Raises FormatError, IoError.")
-      .def_static("from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
-                  "Make a checkpoint of tensors in memory, (name, dtype code, shape, address, bytes) each. The "
-                  "object `owner` is held as long as the memory is needed. Raises InvalidArgumentError.")
+      .def_static(
+          "from_memory", &from_memory, py::arg("tensors"), py::arg("owner"),
+          py::arg("blocks") = std::map<std::string, unsigned>{},
+          "Make a checkpoint of tensors in memory, (name, dtype code, shape, address, bytes) each. The "
+          "object `owner` is held as long as the memory is needed. `blocks` has ggml's number of the type of each "
+          "quantised tensor's blocks, by name. Raises InvalidArgumentError.")
+      .def_property_readonly("blocks", &blocks_of,
+                             "Of the quantised tensors of GGUF files, by name: the name of the blocks' type and ggml's "
+                             "number of it. Their dtype is U8, their shape that of the bytes.")
+      .def_property_readonly("gguf_path", &gguf_path, "The path of the first shard that is a GGUF file, or None.")
       .def("tensors", &describe,
            "Return (name, dtype code, shape, shard) of each tensor, by shard and then by offset in its file.")
       .def_property_readonly("oddities", &oddities_of,
@@ -123,6 +168,8 @@ void register_checkpoint(py::module_& module) {
           "Return how many tensors there are.");
   module.def("dtype_bits", &bits_of, py::arg("code"),
              "Return the bits that one element of a dtype takes. Raises InvalidArgumentError for an unknown code.");
+  module.def("is_dequantization_supported", &dequantization_supported, py::arg("blocks"), py::arg("destination"),
+             "Tell whether the core turns blocks of that type, by ggml's number, into numbers of a dtype.");
   module.def("is_cast_supported", &cast_supported, py::arg("source"), py::arg("destination"),
              "Tell whether the core casts from one dtype to another; False for an unknown code.");
 }

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "format/file_start.hpp"
+#include "format/gguf_header.hpp"
+#include "format/header_tensor.hpp"
 #include "format/index_agreement.hpp"
 #include "format/oddities.hpp"
 #include "format/safetensors_header.hpp"
@@ -23,6 +26,10 @@ void check_size(const MemoryTensor& tensor) {
   if (!fits || bits != held) {
     throw InvalidArgumentError({.reason = "its size does not follow from its dtype and shape", .tensor = tensor.name});
   }
+  if (tensor.blocks &&
+      (tensor.dtype != DType::u8 || tensor.shape.empty() || tensor.shape.back() % block_bytes(*tensor.blocks) != 0)) {
+    throw InvalidArgumentError({.reason = "its rows are no whole blocks", .tensor = tensor.name});
+  }
   if (!has_strides(tensor.dtype, tensor.shape)) {
     throw InvalidArgumentError(
         {.reason = "its shape's extents and strides have to be below 2^63", .tensor = tensor.name});
@@ -30,6 +37,12 @@ void check_size(const MemoryTensor& tensor) {
 }
 
 }  // namespace
+
+std::vector<std::uint64_t> element_shape(const TensorInfo& tensor) {
+  std::vector<std::uint64_t> shape = tensor.shape;
+  if (tensor.blocks) shape.back() = shape.back() / block_bytes(*tensor.blocks) * block_elements(*tensor.blocks);
+  return shape;
+}
 
 Checkpoint::Ptr Checkpoint::open(const std::vector<std::filesystem::path>& shards, IndexRules rules) {
   if (shards.empty()) throw InvalidArgumentError({.reason = "a checkpoint needs a shard"});
@@ -68,7 +81,8 @@ Checkpoint::Ptr Checkpoint::from_memory(std::vector<MemoryTensor> tensors) {
                                     .dtype = tensor.dtype,
                                     .shape = std::move(tensor.shape),
                                     .shard = checkpoint->shards_.size(),
-                                    .range = {0, tensor.bytes.size()}});
+                                    .range = {0, tensor.bytes.size()},
+                                    .blocks = tensor.blocks});
     checkpoint->shards_.push_back({std::move(source), nullptr, std::nullopt});
   }
   for (const TensorInfo& tensor : checkpoint->tensors_) {
@@ -99,16 +113,33 @@ Checkpoint::Ptr Checkpoint::open_index(const std::filesystem::path& index, Index
 }
 
 void Checkpoint::add_shard(std::shared_ptr<const ByteSource> source, std::shared_ptr<const File> file) {
-  SafetensorsHeader header = read_safetensors_header(*source);
-  for (auto& tensor : header.tensors) {
+  Shard shard{std::move(source), std::move(file), std::nullopt};
+  const FileStart start = read_start(*shard.source);
+  if (is_gguf(start)) {
+    GgufHeader header = read_gguf_header(*shard.source);
+    shard.format = FileFormat::gguf;
+    shard.metadata = std::move(header.metadata);
+    add_tensors(std::move(header.tensors));
+  } else {
+    if (shard.source->path().ends_with(kGgufSuffix)) refuse_no_gguf(*shard.source);
+    SafetensorsHeader header = read_safetensors_header(*shard.source, start);
+    shard.metadata = std::move(header.metadata);
+    oddities_.insert(oddities_.end(), header.oddities.begin(), header.oddities.end());
+    add_tensors(std::move(header.tensors));
+  }
+  shards_.push_back(std::move(shard));
+}
+
+// Of the shard that is about to be added.
+void Checkpoint::add_tensors(std::vector<HeaderTensor>&& tensors) {
+  for (HeaderTensor& tensor : tensors) {
     tensors_.push_back({.name = std::move(tensor.name),
                         .dtype = tensor.dtype,
                         .shape = std::move(tensor.shape),
                         .shard = shards_.size(),
-                        .range = tensor.range});
+                        .range = tensor.range,
+                        .blocks = tensor.blocks});
   }
-  oddities_.insert(oddities_.end(), header.oddities.begin(), header.oddities.end());
-  shards_.push_back({std::move(source), std::move(file), std::move(header.metadata)});
 }
 
 std::optional<std::size_t> Checkpoint::find_repeat() {

@@ -1,7 +1,6 @@
 #include "format/header_length.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -37,7 +36,7 @@ void refuse_foreign(const ByteSource& source, bool plausible) {
   }
 }
 
-std::uint64_t read_header_length(const ByteSource& source) {
+std::uint64_t read_header_length(const ByteSource& source, const FileStart& start) {
   const std::uint64_t size = source.size();
   const auto refuse = [&source](std::string reason, ByteRange range, const char* cure) {
     throw FormatError({.reason = std::move(reason), .path = source.path(), .range = range, .cure = cure});
@@ -48,11 +47,9 @@ std::uint64_t read_header_length(const ByteSource& source) {
     refuse("the file has " + std::to_string(size) + " bytes; a safetensors file has at least 8", {0, size},
            kDownloadAgain);
   }
-  std::array<std::byte, kLengthBytes> bytes{};
-  source.read_exact(0, bytes);
   std::uint64_t length = 0;
   for (std::size_t index = kLengthBytes; index-- > 0;)
-    length = length << 8 | std::to_integer<std::uint64_t>(bytes[index]);
+    length = length << 8 | std::to_integer<std::uint64_t>(start[index]);
 
   if (length == 0) refuse("the header's length is 0", {0, kLengthBytes}, kDownloadAgain);
   if (length > kMaxHeaderBytes) {

@@ -378,7 +378,11 @@ void locate_tensors(const ByteSource& source, SafetensorsHeader& header) {
 }  // namespace
 
 SafetensorsHeader read_safetensors_header(const ByteSource& source) {
-  const std::uint64_t length = read_header_length(source);
+  return read_safetensors_header(source, read_start(source));
+}
+
+SafetensorsHeader read_safetensors_header(const ByteSource& source, const FileStart& start) {
+  const std::uint64_t length = read_header_length(source, start);
   const auto text = std::make_unique_for_overwrite<char[]>(length);
   source.read_exact(kLengthBytes, std::as_writable_bytes(std::span(text.get(), length)));
 

@@ -11,19 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "format/file_start.hpp"
+#include "format/header_tensor.hpp"
 #include "warpload/byte_source.hpp"
 #include "warpload/checkpoint.hpp"
-#include "warpload/dtype.hpp"
-#include "warpload/error.hpp"
 
 namespace warpload {
-
-struct HeaderTensor {
-  std::string name;
-  DType dtype = DType::u8;
-  std::vector<std::uint64_t> shape;
-  ByteRange range;  // absolute offsets in the file
-};
 
 struct SafetensorsHeader {
   std::uint64_t data_begin = 0;
@@ -37,11 +30,12 @@ inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 
 // Reads and checks the header: every rule of the format, before anything is allocated for tensors. Throws
 // FormatError with path, tensor, byte range, reason and cure, or IoError when the bytes cannot be read. Reads
-// nothing but the header.
+// nothing but the header, whose first bytes somebody may have read already.
 //
 // Takes what the safetensors package takes, with the same meaning: unknown fields, an entry that is an array, a dtype
 // that is an object, repeated keys in the metadata. Two exceptions: a tensor's name that comes twice (the package takes
 // the last), and what no tensor can be made of.
+[[nodiscard]] SafetensorsHeader read_safetensors_header(const ByteSource& source, const FileStart& start);
 [[nodiscard]] SafetensorsHeader read_safetensors_header(const ByteSource& source);
 
 }  // namespace warpload

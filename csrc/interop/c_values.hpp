@@ -23,7 +23,8 @@ inline warpload_tensor_info view_of(const TensorInfo& tensor) noexcept {
           .shape = tensor.shape.data(),
           .ndim = tensor.shape.size(),
           .nbytes = tensor.range.size(),
-          .dtype = to_c(tensor.dtype)};
+          .dtype = to_c(tensor.dtype),
+          .blocks = tensor.blocks ? block_type_name(*tensor.blocks).data() : nullptr};
 }
 
 }  // namespace warpload::c_interface

@@ -77,7 +77,8 @@ TensorList make_list(const PlannedSegment& planned, const Checkpoint& checkpoint
     } else if (tensor.nbytes != 0) {
       memory = share_segment(segment, tensor.offset, tensor.nbytes);
     }
-    result.emplace_back(info.name, tensor.dtype, info.shape, std::move(memory), tensor.nbytes, device);
+    std::vector<std::uint64_t> shape = tensor.dtype == info.dtype ? info.shape : element_shape(info);
+    result.emplace_back(info.name, tensor.dtype, std::move(shape), std::move(memory), tensor.nbytes, device);
   }
   return TensorList(std::move(result));
 }

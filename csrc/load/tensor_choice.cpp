@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
+#include <string_view>
 
+#include "convert/cast.hpp"
+#include "convert/dequant.hpp"
 #include "warpload/error.hpp"
 
 namespace warpload {
@@ -13,7 +17,7 @@ DType target_dtype(const SegmentOptions& options, const TensorInfo& tensor) {
   if (const auto found = options.tensor_dtypes.find(tensor.name); found != options.tensor_dtypes.end()) {
     return found->second;
   }
-  if (options.dtype && is_floating_point(tensor.dtype)) return *options.dtype;
+  if (options.dtype && (is_floating_point(tensor.dtype) || tensor.blocks)) return *options.dtype;
   return tensor.dtype;
 }
 
@@ -34,14 +38,28 @@ void check_names(const SegmentRequest& request) {
   if (options.only) std::for_each(options.only->begin(), options.only->end(), check);
 }
 
-CastFunction cast_of(const SegmentRequest& request, const TensorInfo& tensor, DType dtype) {
-  if (dtype == tensor.dtype) return nullptr;
-  const CastFunction cast = find_cast(tensor.dtype, dtype);
-  if (cast != nullptr) return cast;
-  throw InvalidArgumentError(
-      {.reason = "no cast from " + std::string(dtype_name(tensor.dtype)) + " to " + std::string(dtype_name(dtype)),
-       .path = request.checkpoint->shard_path(tensor.shard),
-       .tensor = tensor.name});
+// What makes the tensor one of another dtype, and the sizes of what it takes at a time.
+struct Cast {
+  CastFunction function = nullptr;
+  std::uint64_t source_bytes = 1;
+  std::uint64_t result_bytes = 1;
+};
+
+Cast find_cast_of(const TensorInfo& tensor, DType dtype) {
+  if (!tensor.blocks) return {find_cast(tensor.dtype, dtype), dtype_bits(tensor.dtype) / 8, dtype_bits(dtype) / 8};
+  return {find_dequantization(*tensor.blocks, dtype), block_bytes(*tensor.blocks),
+          std::uint64_t{block_elements(*tensor.blocks)} * dtype_bits(dtype) / 8};
+}
+
+Cast cast_of(const SegmentRequest& request, const TensorInfo& tensor, DType dtype) {
+  if (dtype == tensor.dtype) return {};
+  const Cast cast = find_cast_of(tensor, dtype);
+  if (cast.function != nullptr) return cast;
+  const std::string_view own = tensor.blocks ? block_type_name(*tensor.blocks) : dtype_name(tensor.dtype);
+  throw InvalidArgumentError({.reason = "no cast from " + std::string(own) + " to " + std::string(dtype_name(dtype)),
+                              .path = request.checkpoint->shard_path(tensor.shard),
+                              .tensor = tensor.name,
+                              .cure = "load the tensor in its own dtype"});
 }
 
 bool may_be_view(const SegmentRequest& request, const TensorInfo& tensor) {
@@ -59,12 +77,14 @@ std::vector<ChosenTensor> choose_tensors(const SegmentRequest& request) {
     const TensorInfo& tensor = tensors[position];
     if (!is_wanted(request.options, tensor)) continue;
     const DType dtype = target_dtype(request.options, tensor);
-    const CastFunction cast = cast_of(request, tensor, dtype);
+    const Cast cast = cast_of(request, tensor, dtype);
     chosen.push_back({.position = position,
                       .info = &tensor,
                       .dtype = dtype,
-                      .cast = cast,
-                      .may_be_view = cast == nullptr && may_be_view(request, tensor)});
+                      .cast = cast.function,
+                      .source_bytes = cast.source_bytes,
+                      .result_bytes = cast.result_bytes,
+                      .may_be_view = cast.function == nullptr && may_be_view(request, tensor)});
   }
   return chosen;
 }

@@ -50,8 +50,8 @@ class PlanBuilder {
     const TensorInfo& info = *tensor.info;
     TensorPart part{.shard = info.shard, .source = info.range, .cast = tensor.cast};
     if (tensor.cast != nullptr) {
-      part.source_bytes = dtype_bits(info.dtype) / 8;
-      part.result_bytes = dtype_bits(tensor.dtype) / 8;
+      part.source_bytes = tensor.source_bytes;
+      part.result_bytes = tensor.result_bytes;
     }
     const std::uint64_t count = info.range.size() / part.source_bytes;
     if (count > (std::numeric_limits<std::uint64_t>::max() >> 8) / part.result_bytes) {

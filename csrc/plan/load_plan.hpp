@@ -8,7 +8,7 @@
 //            ^ 2 MiB    ^ each tensor at a multiple of 256 bytes
 //
 //   file     ...| a | b      | c |...           no holes between tensors, so one run of bytes can serve many
-//               [---- run 0 ----)[- run 1 -)    at most `run_bytes` each, cut between elements
+//               [---- run 0 ----)[- run 1 -)    at most `run_bytes` each, cut between elements, or blocks
 //                piece 0, piece 1, piece 2      what one run holds of each tensor
 //
 // A segment on a device is filled through slots, each of which goes out as one copy:
@@ -51,7 +51,7 @@ struct PlannedTensor {
 struct Piece {
   std::uint64_t source_offset = 0;       // from the run's begin
   std::uint64_t destination_offset = 0;  // from the segment's begin; where there are slots, from the slot's
-  std::uint64_t count = 0;               // elements where `cast` is set, else bytes
+  std::uint64_t count = 0;               // elements (of a quantised tensor: blocks) where `cast` is set, else bytes
   CastFunction cast = nullptr;
 };
 

@@ -22,6 +22,8 @@ struct ChosenTensor {
   const TensorInfo* info = nullptr;  // of the checkpoint, which has to outlive this
   DType dtype = DType::u8;           // of the result
   CastFunction cast = nullptr;       // set where the file has another dtype
+  std::uint64_t source_bytes = 1;    // where it is cast: of what cannot be divided, an element or a block, in the file
+  std::uint64_t result_bytes = 1;    // and of the same in the result
   bool may_be_view = false;          // not cast, in a file and aligned there, and the request takes views
 };
 

@@ -19,8 +19,8 @@ struct TensorPart {
   ByteRange source = {};          // in the shard's file
   std::uint64_t destination = 0;  // offset of the first element
   CastFunction cast = nullptr;
-  std::uint64_t source_bytes = 1;  // of an element in the file; bytes are counted where there is no cast
-  std::uint64_t result_bytes = 1;  // of an element in the arena
+  std::uint64_t source_bytes = 1;  // of an element, or a block, in the file; bytes are counted where there is no cast
+  std::uint64_t result_bytes = 1;  // of the same in the arena
 };
 
 // Writes the runs of one segment; the last run stays open for what follows it in the file.

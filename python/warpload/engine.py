@@ -79,23 +79,35 @@ def release_pinned_memory() -> int:
     return sum(each.release_pinned_memory() for each in loaders)
 
 
-def open_checkpoint(source: StrPath | Sequence[StrPath], *, as_published: bool = False) -> _core.Checkpoint:
+def open_checkpoint(
+    source: StrPath | Sequence[StrPath], *, as_published: bool = False, gguf: bool = False
+) -> _core.Checkpoint:
     """Open and validate a shard, several shards, or the shards of an index file.
 
     Args:
         source: the file or files.
         as_published: understand an index as diffusers and transformers do: the shards count, whatever it says of them.
             Otherwise index and shards have to leave no doubt which tensors are meant.
+        gguf: whether a GGUF file will do, whose quantised tensors are bytes.
 
     Raises:
-        FormatError: a header or the index breaks the format's rules.
+        FormatError: a header or the index breaks the format's rules, or a file is a GGUF file where none will do.
         IoError: a file is missing or unreadable.
         InvalidArgumentError: something is no path.
     """
     several = isinstance(source, Iterable) and not isinstance(source, str | bytes | os.PathLike)
     shards: Iterable[Any] = source if several else [source]  # type: ignore[assignment]
-    return _core.Checkpoint.open([strings.checked_path(shard) for shard in shards], as_published=as_published)
+    checkpoint = _core.Checkpoint.open([strings.checked_path(shard) for shard in shards], as_published=as_published)
+    if not gguf and (path := checkpoint.gguf_path) is not None:
+        reason = "the file is a GGUF file, not safetensors"
+        raise errors.make("FormatError", reason, path=str(path), byte_range=(0, 4), cure=_GGUF_CURE)
+    return checkpoint
 
+
+_GGUF_CURE = (
+    "load all of it with warpload.load_file, or a model with from_single_file and a GGUFQuantizationConfig; tensor by "
+    "tensor, the gguf package reads it"
+)
 
 # Where an index is wrong about its shards, though it is clear what is meant.
 _WRONG_INDEX = frozenset({"unlisted", "misplaced", "stale copy", "conflicting copy"})

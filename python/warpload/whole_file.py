@@ -1,4 +1,4 @@
-"""Whole safetensors files as torch tensors: what ``safetensors.torch.load_file`` does."""
+"""Whole safetensors files as torch tensors: what ``safetensors.torch.load_file`` does; GGUF files the same way."""
 
 from __future__ import annotations
 
@@ -44,14 +44,19 @@ def load_file(
     float32 and float64) are torch's own, on the CPU, for those tensors only, which then have allocations of their own.
     What torch has not either (from or to float4, but for empty tensors) is refused.
 
+    A GGUF file, which its first bytes tell whatever its name, gives its F32, F16, BF16, F64 and integer tensors in
+    torch's dtypes. Its quantised tensors are uint8, a row a row of blocks, as in the file; with ``dtype`` they are
+    dequantised on their way, bit-identical to the ``gguf`` package's ``dequantize`` followed by ``torch.Tensor.to``:
+    Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL and IQ4_XS. A file with another type is refused with ``dtype``.
+
     An index that says the wrong shard, or leaves a tensor out, or has a stale copy in a shard before the one that it
     names, is followed with a warning; see docs/compatibility.md.
 
     Args:
-        filename: a ``.safetensors`` file, several of them, or a ``.safetensors.index.json``.
+        filename: a ``.safetensors`` or ``.gguf`` file, several of them, or a ``.safetensors.index.json``.
         device: where the tensors go. Devices other than the CPU and CUDA's are reached by ``Tensor.to``.
-        dtype: the dtype of all floating-point tensors, as ``torch.float16``, ``"float16"`` or ``"F16"``; None keeps
-            each tensor's own.
+        dtype: the dtype of all floating-point and quantised tensors, as ``torch.float16``, ``"float16"`` or ``"F16"``;
+            None keeps each tensor's own.
         disable_mmap: copy the bytes instead of mapping the file.
         options: how to load; by default those of the block that this is called in, or the environment's.
         backend: safetensors' word for whether bytes are mapped: ``"mmap"``, or ``"pread"`` to copy them.
@@ -63,7 +68,7 @@ def load_file(
         FormatError: the file is not valid, the index and its shards leave in doubt which tensors are meant, or torch
             cannot represent one of the tensors; says where and why. Also a ``safetensors.SafetensorError``.
         IoError: the file is missing, unreadable, or changed while it was read.
-        InvalidArgumentError: no such dtype or device, or torch has no cast of a tensor to the dtype; names it.
+        InvalidArgumentError: no such dtype or device, or nobody here has a cast of a tensor to the dtype; names it.
         OutOfMemoryError: the arena for the tensors could not be reserved; on a GPU also a ``torch.OutOfMemoryError``.
         DeviceError: the GPU's driver reported an error, or the machine has no such device.
     """
@@ -79,7 +84,7 @@ def load_file(
         if isinstance(filename, str | os.PathLike) and (mode := torch_modes.interposed()) is not None:
             report.components[os.path.basename(name)] = f"stock: {mode}"
             return _load_by_safetensors(filename, device, as_dtype(dtype), mode)
-        checkpoint = engine.open_checkpoint(filename)  # before torch is imported: a bad file needs no torch
+        checkpoint = engine.open_checkpoint(filename, gguf=True)  # before torch is imported: a bad file needs no torch
         engine.tell_of_a_wrong_index(checkpoint)
         tensors = load_checkpoint(checkpoint, device, dtype, copies=copies, files=paths_of(filename))
         report.components[os.path.basename(name)], report.bytes = "native", checkpoint.nbytes
@@ -180,13 +185,15 @@ def natively_cast(checkpoint: _core.Checkpoint, code: str | None) -> set[str] | 
         checkpoint: what is loaded.
         code: the dtype that floating-point tensors are to have; None is one that no file can hold.
     """
-    described = checkpoint.tensors()
-    names = {name for name, own, _, _ in described if _is_native(own, code)}
+    described, blocks = checkpoint.tensors(), checkpoint.blocks
+    names = {name for name, own, _, _ in described if _is_native(own, blocks.get(name), code)}
     return None if len(names) == len(described) else names
 
 
-def _is_native(own: str, code: str | None) -> bool:
-    """Tell whether the core does what a dtype asks of a tensor; only floating-point tensors are asked anything."""
+def _is_native(own: str, blocks: tuple[str, int] | None, code: str | None) -> bool:
+    """Tell whether the core does what a dtype asks of a tensor; only numbers with a point are asked anything."""
+    if blocks is not None:
+        return code is not None and _core.is_dequantization_supported(blocks[1], code)
     if own not in FLOATING_POINT or own == code:
         return True
     return code is not None and _core.is_cast_supported(own, code)
@@ -195,21 +202,29 @@ def _is_native(own: str, code: str | None) -> bool:
 def _cast_by_torch(
     checkpoint: _core.Checkpoint, names: Set[str], wanted: torch.dtype | None, copies: bool
 ) -> dict[str, torch.Tensor]:
-    """Return those tensors cast on the CPU by torch."""
+    """Return those tensors cast on the CPU by torch; quantised ones are float32 before."""
     if not names or wanted is None:
         return {}
-    (tensors,) = engine.load([engine.request(checkpoint, only=names, zero_copy=not copies)], [None])
+    quantised = {name: kind for name, kind in checkpoint.blocks.items() if name in names}
+    for name, (kind, number) in quantised.items():
+        if not _core.is_dequantization_supported(number, "F32"):
+            raise _no_cast(checkpoint, name, f"the core does not dequantise {kind}", _DEQUANTISE)
+    request = engine.request(
+        checkpoint, only=names, tensor_dtypes=dict.fromkeys(quantised, "F32"), zero_copy=not copies
+    )
+    (tensors,) = engine.load([request], [None])
     for name, tensor in tensors.items():
         try:
             tensors[name] = tensor.to(wanted)
         except RuntimeError as error:
-            path, begin, end = checkpoint.locate(name)
-            raise errors.make(
-                "InvalidArgumentError",
-                f"neither the core nor torch casts {tensor.dtype} to {wanted}: {error}",
-                path=str(path),
-                tensor=name,
-                byte_range=(begin, end),
-                cure="load the file without a dtype",
-            ) from error
+            reason = f"neither the core nor torch casts {tensor.dtype} to {wanted}: {error}"
+            raise _no_cast(checkpoint, name, reason, "load the file without a dtype") from error
     return tensors
+
+
+_DEQUANTISE = "load the file without a dtype, and dequantise the tensor with the gguf package's dequantize()"
+
+
+def _no_cast(checkpoint: _core.Checkpoint, name: str, reason: str, cure: str) -> errors.WarploadError:
+    path, begin, end = checkpoint.locate(name)
+    return errors.make("InvalidArgumentError", reason, path=str(path), tensor=name, byte_range=(begin, end), cure=cure)

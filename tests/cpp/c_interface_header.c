@@ -90,13 +90,14 @@ FIELD(warpload_error_details, status, 60, 4);
 FIELD(warpload_error_details, system_error, 64, 4);
 FIELD(warpload_error_details, driver_error, 68, 4);
 
-SIZE(warpload_tensor_info, 48);
+SIZE(warpload_tensor_info, 56);
 FIELD(warpload_tensor_info, name, 0, 8);
 FIELD(warpload_tensor_info, name_bytes, 8, 8);
 FIELD(warpload_tensor_info, shape, 16, 8);
 FIELD(warpload_tensor_info, ndim, 24, 8);
 FIELD(warpload_tensor_info, nbytes, 32, 8);
 FIELD(warpload_tensor_info, dtype, 40, 4);
+FIELD(warpload_tensor_info, blocks, 48, 8);
 
 SIZE(warpload_loader_options, 64);
 FIELD(warpload_loader_options, struct_size, 0, 8);

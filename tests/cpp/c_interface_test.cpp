@@ -15,6 +15,7 @@
 
 #include "cpp/support/backends.hpp"
 #include "cpp/support/caller_stream.hpp"
+#include "cpp/support/gguf_bytes.hpp"
 #include "cpp/support/load_cases.hpp"
 #include "cpp/support/owned_c_handles.hpp"
 #include "cpp/support/temporary_directory.hpp"
@@ -191,6 +192,24 @@ TEST_P(CInterfaceTest, TensorsAreFoundByName) {
   EXPECT_EQ(info->dtype, WARPLOAD_DTYPE_BF16);
   const CLoad result = load(checkpoint);
   EXPECT_EQ(get<const warpload_tensor*>(warpload_load_find, result.get(), "bias"), &tensor_of(result, 2));
+}
+
+TEST_P(CInterfaceTest, QuantisedTensorsOfGgufFilesTellTheirBlocksAndLoadAsNumbers) {
+  const std::string blocks = pattern_bytes(2 * 34);
+  const TemporaryDirectory directory;
+  const CCheckpoint checkpoint = open_in_c(directory.write(
+      "model.gguf", testing::gguf_bytes({.tensors = {testing::gguf_entry("w", {32, 2}, testing::kGgmlQ8_0, 0),
+                                                     testing::gguf_entry("v", {1}, testing::kGgmlF32, 96)},
+                                         .data = blocks + std::string(96 - blocks.size(), '\0') + "1234"})));
+  const auto* info = get<const warpload_tensor_info*>(warpload_checkpoint_find, checkpoint.get(), "w");
+  EXPECT_STREQ(info->blocks, "Q8_0");
+  EXPECT_EQ(info->dtype, WARPLOAD_DTYPE_U8);
+  EXPECT_EQ(info->shape[1], 34U);
+  EXPECT_EQ(get<const warpload_tensor_info*>(warpload_checkpoint_find, checkpoint.get(), "v")->blocks, nullptr);
+  EXPECT_EQ(read_in_c(load(checkpoint), 0), blocks);
+  const CLoad numbers = load(checkpoint, {.dtype = WARPLOAD_DTYPE_F32});
+  EXPECT_EQ(tensor_of(numbers, 0).shape[1], 32U);
+  EXPECT_EQ(tensor_of(numbers, 0).nbytes, 2U * 32 * 4);
 }
 
 TEST_P(CInterfaceTest, NameThatIsNotThereIsAnInvalidArgumentThatNamesIt) {

@@ -6,6 +6,7 @@
 
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/claimed_source.hpp"
+#include "cpp/support/gguf_bytes.hpp"
 #include "cpp/support/memory_source.hpp"
 #include "cpp/support/plans.hpp"
 #include "cpp/support/safetensors_bytes.hpp"
@@ -15,6 +16,9 @@ namespace warpload {
 namespace {
 
 using testing::catch_error;
+using testing::gguf_bytes;
+using testing::gguf_entry;
+using testing::kGgmlQ4_0;
 using testing::MemorySource;
 using testing::pattern_bytes;
 using testing::safetensors_file;
@@ -75,6 +79,30 @@ TEST(LoadPlanTest, FloatingPointTensorsTakeTheDtypeAndIntegersKeepTheirs) {
   EXPECT_EQ(tensors[2].dtype, DType::boolean);
   EXPECT_EQ(tensors[3].dtype, DType::f32);
   EXPECT_EQ(tensors[3].nbytes, 8U);
+}
+
+TEST(LoadPlanTest, PiecesOfAQuantisedTensorAreWholeBlocksWhateverTheRunLength) {
+  constexpr std::uint64_t kBlock = 18;        // bytes of Q4_0
+  constexpr std::uint64_t kNumbers = 32 * 2;  // bytes of a block's numbers in bf16
+  constexpr std::uint64_t kBlocks = 1000;
+  const auto checkpoint = Checkpoint::from_sources({std::make_shared<MemorySource>(gguf_bytes(
+      {.tensors = {gguf_entry("w", {32, kBlocks}, kGgmlQ4_0, 0)}, .data = pattern_bytes(kBlock * kBlocks)}))});
+  const std::uint64_t begin = checkpoint->tensors().front().range.begin;
+  for (const std::uint64_t run_bytes : {kBlock, kBlock + 1, std::uint64_t{100}, std::uint64_t{4096}}) {
+    const LoadPlan plan = plan_of({checkpoint, {.dtype = DType::bf16}}, {.run_bytes = run_bytes, .batch_bytes = 512});
+    std::uint64_t blocks = 0;
+    for (const ReadRun& run : plan.runs) {
+      EXPECT_EQ(run.source, (ByteRange{begin + blocks * kBlock, run.source.end}));
+      EXPECT_LE(run.source.size(), run_bytes);
+      ASSERT_EQ(run.piece_count, 1U);
+      const Piece& piece = plan.pieces[run.first_piece];
+      EXPECT_EQ(piece.destination_offset, blocks * kNumbers);
+      EXPECT_EQ(piece.count * kBlock, run.source.size());
+      blocks += piece.count;
+    }
+    EXPECT_EQ(blocks, kBlocks);
+    EXPECT_EQ(plan.segments[0].tensors[0].nbytes, kBlocks * kNumbers);
+  }
 }
 
 TEST(LoadPlanTest, PiecesCoverEveryElementOnceWhateverTheRunLength) {

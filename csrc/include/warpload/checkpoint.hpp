@@ -1,5 +1,5 @@
 /// @file
-/// Checkpoints: sets of safetensors shards, opened and validated, whose tensors have not been read yet.
+/// Checkpoints: sets of shards (safetensors or GGUF files), opened and validated, whose tensors have not been read yet.
 #pragma once
 
 #include <concepts>
@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "warpload/block_type.hpp"
 #include "warpload/dtype.hpp"
 #include "warpload/error.hpp"
 #include "warpload/export.h"
@@ -23,6 +24,13 @@ namespace warpload {
 
 class ByteSource;
 class File;
+struct HeaderTensor;
+
+/// The format of a shard, which its first bytes tell, whatever its name.
+enum class FileFormat : std::uint8_t {
+  safetensors,  ///< safetensors.
+  gguf,         ///< GGUF, version 2 or 3, little endian.
+};
 
 /// One tensor as its shard describes it.
 struct TensorInfo {
@@ -30,8 +38,14 @@ struct TensorInfo {
   DType dtype = DType::u8;           ///< The dtype in the file.
   std::vector<std::uint64_t> shape;  ///< Elements along each axis; empty for a scalar.
   std::size_t shard = 0;             ///< The position of its shard in the checkpoint's list of shards.
-  ByteRange range;                   ///< The tensor's bytes, from the start of that shard's file.
+  ByteRange range = {};              ///< The tensor's bytes, from the start of that shard's file.
+  /// Of a quantised tensor of a GGUF file: how its blocks are packed. Its dtype is then u8, and its shape that of its
+  /// bytes, whose rows are whole blocks; a load that asks for a floating-point dtype turns them into numbers.
+  std::optional<BlockType> blocks = {};
 };
+
+/// The shape of a tensor's numbers: for quantised ones not that of its bytes.
+[[nodiscard]] WARPLOAD_API std::vector<std::uint64_t> element_shape(const TensorInfo& tensor);
 
 /// A tensor that is in the host's memory already: row-major, contiguous.
 struct MemoryTensor {
@@ -40,6 +54,9 @@ struct MemoryTensor {
   std::vector<std::uint64_t> shape;  ///< Elements along each axis; empty for a scalar.
   std::span<const std::byte> bytes;  ///< All bytes of the tensor; they must not change until the load has ended.
   std::shared_ptr<void> owner;       ///< Keeps the bytes; released with the last use, on any thread.
+  /// Of quantised numbers: how their blocks are packed. As TensorInfo::blocks: the dtype is u8, and rows are whole
+  /// blocks.
+  std::optional<BlockType> blocks = {};
 };
 
 /// How an index is to be understood.
@@ -143,12 +160,19 @@ class WARPLOAD_API Checkpoint {
   /// What is odd about the checkpoint although it could be opened, in bounded number; empty for what writers write.
   [[nodiscard]] const std::vector<Oddity>& oddities() const noexcept { return oddities_; }
 
-  /// The "__metadata__" of a shard's header; nothing where the header has none, which differs from an empty one.
+  /// The "__metadata__" of a shard's header; nothing where the header has none, which differs from an empty one. Of a
+  /// GGUF file: its numbers, truth values and strings as text by their keys, without arrays, without strings that are
+  /// no UTF-8 or longer than 64 KiB.
   ///
   /// @throws std::out_of_range when there is no such shard.
   [[nodiscard]] const std::optional<std::map<std::string, std::string>>& metadata(std::size_t shard) const {
     return shards_.at(shard).metadata;
   }
+
+  /// The format of a shard.
+  ///
+  /// @throws std::out_of_range when there is no such shard.
+  [[nodiscard]] FileFormat format(std::size_t shard) const { return shards_.at(shard).format; }
 
   /// How many shards were opened.
   [[nodiscard]] std::size_t shard_count() const noexcept { return shards_.size(); }
@@ -170,11 +194,13 @@ class WARPLOAD_API Checkpoint {
     std::shared_ptr<const ByteSource> source;
     std::shared_ptr<const File> file;
     std::optional<std::map<std::string, std::string>> metadata;
+    FileFormat format = FileFormat::safetensors;
   };
 
   Checkpoint() = default;
   [[nodiscard]] static Ptr open_shards(const std::vector<std::filesystem::path>& shards);
   void add_shard(std::shared_ptr<const ByteSource> source, std::shared_ptr<const File> file);
+  void add_tensors(std::vector<HeaderTensor>&& tensors);
   // Once tensors_ has reached its final place in memory. The position of the first tensor whose name an
   // earlier one has.
   [[nodiscard]] std::optional<std::size_t> find_repeat();

@@ -1,5 +1,5 @@
 /// @file
-/// Element types of the safetensors format.
+/// Element types of the safetensors format; those of GGUF that are no blocks (block_type.hpp) are among them.
 #pragma once
 
 #include <cstdint>

@@ -24,10 +24,13 @@ namespace warpload {
 
 /// How one checkpoint is loaded. All its tensors go to one segment of memory.
 struct SegmentOptions {
-  /// The dtype of all floating-point tensors; nothing keeps each tensor's own. Other tensors keep theirs.
+  /// The dtype of all floating-point tensors, quantised ones of GGUF files among them (see
+  /// is_dequantization_supported); nothing keeps each tensor's own, which is bytes for quantised ones. Other tensors
+  /// keep theirs.
   std::optional<DType> dtype = {};
 
-  /// The dtypes of single tensors, by name; they override `dtype`.
+  /// The dtypes of single tensors, by name; they override `dtype`. A quantised tensor of which u8 is asked keeps its
+  /// bytes.
   std::unordered_map<std::string, DType> tensor_dtypes = {};
 
   /// The names of the tensors to load; nothing loads all. A name that the checkpoint lacks is an InvalidArgumentError.

@@ -1,5 +1,5 @@
 /// @file
-/// The C interface: safetensors checkpoints to tensors on the host or on a GPU. C99; the C++ interface
+/// The C interface: safetensors and GGUF checkpoints to tensors on the host or on a GPU. C99; the C++ interface
 /// is in warpload.hpp.
 ///
 ///     const char* path = "model.safetensors";
@@ -197,8 +197,8 @@ WARPLOAD_API void warpload_error_free(warpload_error* error);
 
 // ---- checkpoints ----------------------------------------------------------------------------------------------------
 
-/// A set of safetensors files, opened and validated; no tensor's bytes have been read. It never changes. Loads keep
-/// what they need of it.
+/// A set of safetensors or GGUF files, opened and validated; no tensor's bytes have been read. It never changes. Loads
+/// keep what they need of it.
 typedef struct warpload_checkpoint warpload_checkpoint;
 
 /// One tensor as its file describes it. Valid as long as its checkpoint.
@@ -209,12 +209,15 @@ typedef struct warpload_tensor_info {
   size_t ndim;            ///< How many axes there are; 0 for a scalar.
   uint64_t nbytes;        ///< The bytes of all elements together.
   warpload_dtype dtype;   ///< The dtype in the file.
+  /// Of a quantised tensor of a GGUF file the type of its blocks, "Q4_K" and so on, in static storage; else null. The
+  /// dtype is then WARPLOAD_DTYPE_U8 and the shape that of the bytes; a load with a floating-point dtype gives numbers.
+  const char* blocks;
 } warpload_tensor_info;
 
 /// Opens `count` files as one checkpoint. A single index, a file whose name has ".index." in it and ends with ".json",
-/// stands for the files that it lists. Every rule of the format is checked, as the safetensors package understands it;
-/// an index and its files have to leave no doubt which tensors are meant. The files may be read until the checkpoint
-/// and the loads of it are gone.
+/// stands for the files that it lists. A file's first bytes tell its format. Every rule of the format is checked, as
+/// the safetensors package understands it, or the gguf package; an index and its files have to leave no doubt which
+/// tensors are meant. The files may be read until the checkpoint and the loads of it are gone.
 ///
 /// @return WARPLOAD_IO when a file is missing or unreadable; WARPLOAD_FORMAT when one breaks a rule of the format, with
 ///         the file, the tensor and the byte range; WARPLOAD_INVALID_ARGUMENT for a count of 0.

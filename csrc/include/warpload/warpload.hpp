@@ -3,6 +3,7 @@
 #pragma once
 
 #include "warpload/arena.hpp"         // IWYU pragma: export
+#include "warpload/block_type.hpp"    // IWYU pragma: export
 #include "warpload/byte_source.hpp"   // IWYU pragma: export
 #include "warpload/checkpoint.hpp"    // IWYU pragma: export
 #include "warpload/device.hpp"        // IWYU pragma: export

@@ -35,7 +35,8 @@ def from_single_file(stock: Function, cls: Any, *args: Any, **kwargs: Any) -> An
 def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     label = source_name(source)
     folders = [os.path.abspath(label)] if os.path.exists(label) else []
-    with joint_load.loading_alone(label, "single file", folders=folders) as load:
+    zero_copy = not kwargs.get("disable_mmap")
+    with joint_load.loading_alone(label, "single file", zero_copy=zero_copy, folders=folders) as load:
         loaded = stock()
     _tell(load, _models(loaded, kwargs), why_nothing_was_read(kwargs, label))
     return mark(loaded)
@@ -43,6 +44,8 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
 
 def _tell(load: LoadContext, models: list[str], why_not: str) -> None:
     report, reading = load.report, load.reading
+    refused = [who.removeprefix("stock: ") for who in reading.readers.values() if who.startswith("stock: ")]
+    why_not = refused[0] if refused else why_not
     report.bytes += sum(reading.sizes)
     if reading.oddities:
         logger.warning("%s is an odd file: %s", report.source, "; ".join(dict.fromkeys(reading.oddities)))

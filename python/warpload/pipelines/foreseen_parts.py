@@ -129,9 +129,11 @@ def _of_files(order: Order) -> Part:
 
 
 def _open_files(files: Sequence[Path], code: str | None, place: devices.Place | None, zero_copy: bool) -> Opened:
-    checkpoint = engine.open_checkpoint(files)
+    checkpoint = engine.open_checkpoint(files, gguf=True)
     only = None if code is None else natively_cast(checkpoint, code)
     request = engine.request(checkpoint, place, dtype=code, only=only, zero_copy=zero_copy)
     described = checkpoint.tensors()
-    casts = code is not None and any(own in FLOATING_POINT and own != code for _, own, _, _ in described)
+    casts = code is not None and (
+        bool(checkpoint.blocks) or any(own in FLOATING_POINT and own != code for _, own, _, _ in described)
+    )
     return checkpoint, request, checkpoint.nbytes, place is None and zero_copy and not casts

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from . import mutations, seeds
+from .gguf_cases import make_gguf
 from .text import text_of, tree_of
 
 INDEX = "model.safetensors.index.json"
@@ -30,7 +31,12 @@ class Case:
 
 def make_case(seed: int, number: int) -> Case:
     random = Random(f"{seed}/{number}")
-    return _index(random) if random.random() < 0.12 else Case({"model.safetensors": _file(random)}, "model.safetensors")
+    kind = random.random()
+    if kind < 0.12:
+        return _index(random)
+    if kind < 0.3:
+        return Case({"model.gguf": make_gguf(random)}, "model.gguf")
+    return Case({"model.safetensors": _file(random)}, "model.safetensors")
 
 
 def _file(random: Random) -> bytes:

@@ -15,7 +15,7 @@ import torch
 
 import warpload
 
-from . import differences
+from . import differences, gguf_compare
 
 # What stock raises for bad files, torch's own words included.
 STOCK_ERRORS = (safetensors.SafetensorError, RuntimeError, TypeError, ValueError, OSError, KeyError, AttributeError)
@@ -33,6 +33,8 @@ Result = dict[str, Any] | Refused
 
 def findings(file: Path) -> list[str]:
     """Load a file or an index in every way; return what should not be."""
+    if file.suffix == ".gguf":
+        return gguf_compare.findings(file)
     if file.suffix == ".json":
         return _judge("index", file, _stock(lambda: _stock_index(file)), lambda: _described(warpload.load_file(file)))
     stock = _stock(lambda: _described(safetensors.torch.load_file(file)))
