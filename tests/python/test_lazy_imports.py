@@ -147,6 +147,19 @@ assert typing.get_type_hints(type(pipeline.scheduler).step)
     )
 
 
+def test_torch_compile_finds_the_real_objects_wherever_something_stood_for_them(folder: Path) -> None:
+    run_python(
+        LOAD
+        + """
+from support.observed import _stand_ins
+assert "torch._dynamo" in put_off and any("linear_sum_assignment" in name for name in _stand_ins())
+sys.modules["torch._dynamo"].config
+assert list(_stand_ins()) == []
+""",
+        folder,
+    )
+
+
 def test_what_the_user_has_imported_is_left_as_it_is(folder: Path) -> None:
     run_python(
         """

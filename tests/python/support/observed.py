@@ -42,11 +42,11 @@ def main(how: str, folder: str) -> None:
     found["imported by an image"] = sorted(set(sys.modules) - set(found["imported"]))
     found["trained"] = _trained(pipeline)
     found["compiled"] = _compiled(pipeline)
+    found["stand-ins"] = sorted(_stand_ins())
     found["registered"], found["disabled"] = _registered(), _disabled()
     for _ in "ab":  # what comes brings more into others
         found["contents"] = {name: dir(sys.modules[name]) for name in MODULES if name in sys.modules}
     found["types"] = {name: type(sys.modules[name]) is types.ModuleType for name in MODULES if name in sys.modules}
-    found["stand-ins"] = sorted(_stand_ins())
     print(json.dumps(found))
 
 
@@ -151,8 +151,10 @@ def _disabled() -> list[str]:
 
 
 def _stand_ins() -> Iterator[str]:
+    """Yield where something stands for an object, without having it come."""
     others = [(name, module) for name, module in sys.modules.items() if not name.startswith("warpload")]
     for name, module in others:
-        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+        namespace = object.__getattribute__(module, "__dict__") if isinstance(module, types.ModuleType) else {}
+        for attribute, value in list(namespace.items()):
             if type(value).__module__ == "warpload.stock.stand_in":
                 yield f"{name}.{attribute}"
