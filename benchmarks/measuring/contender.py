@@ -171,6 +171,13 @@ def _import_everything(model: Path, library: str, class_name: str) -> None:
         importlib.import_module(module)
     _pipeline_class(library, "auto")
     _pipeline_class(library, class_name)
+    if library == "warpload":  # its own modules that a load needs come with the first load, otherwise
+        from warpload.pipelines import pipeline_load  # noqa: F401
+        from warpload.stock import seam_check, seams
+
+        for seam in seams.SEAMS:
+            if seam.by:
+                seam_check.replacement(seam)
     index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
     named = [["diffusers", index["_class_name"]], *(entry for entry in index.values() if isinstance(entry, list))]
     for module_name, class_name in named:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .attempt import Attempt
 
 _STEM = "diffusion_pytorch_model.safetensors"
+# How the keys of deprecated attention blocks end, and how they have ended since then.
+_DEPRECATED = {f".{name}.{kind}" for name in ("query", "key", "value", "proj_attn") for kind in ("weight", "bias")}
+_SINCE_THEN = {f".{name}.{kind}" for name in ("to_q", "to_k", "to_v", "to_out.0") for kind in ("weight", "bias")}
 
 # Every argument that is not for the model's configuration.
 _ARGUMENTS = (
@@ -224,7 +227,10 @@ def build(
 def _fill(cls: type[ModelMixin], model: ModelMixin, dtype: torch.dtype | None, weights: ModelWeights) -> None:
     sources = _checkpoint_names(model, weights)
     seats = _seats(model)
-    expected = model.state_dict(keep_vars=True)
+    if module_tree.has_ordinary_state(model):
+        expected = {key: store[name] for key, (store, name, _) in seats.items()}
+    else:
+        expected = model.state_dict(keep_vars=True)
     _check_keys(cls, seats, expected, sources, weights)
     weights.require(_wanted_dtypes(cls, dtype, expected, sources, weights))
     _place(seats, expected, sources, weights.tensors())
@@ -254,9 +260,22 @@ def _construct(
 def _checkpoint_names(model: ModelMixin, weights: ModelWeights) -> dict[str, str]:
     """Map each key, as the model spells it, to the tensor's name in the checkpoint."""
     names = {name: name for name in weights.described}
-    if not weights.sharded:  # stock renames deprecated keys of single files only
+    if not weights.sharded and _may_be_renamed(
+        type(model), names
+    ):  # stock renames deprecated keys of single files only
         model._fix_state_dict_keys_on_load(names)
     return names
+
+
+def _may_be_renamed(cls: Any, names: Collection[str]) -> bool:
+    """Tell whether a class's method could rename any of these keys, for which it looks at all of its modules."""
+    import diffusers
+
+    method = cls._fix_state_dict_keys_on_load
+    if method is not diffusers.ModelMixin._fix_state_dict_keys_on_load:
+        return True
+    known = {each for each in seam_check.words(method) if re.fullmatch(r"(\.\w+)+", each)}
+    return known != _DEPRECATED | _SINCE_THEN or any(name.endswith(tuple(_DEPRECATED)) for name in names)
 
 
 def _seats(model: torch.nn.Module) -> dict[str, _Seat]:

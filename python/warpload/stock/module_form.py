@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from . import seam_check
+
 _ATOMS = frozenset({bool, float, int, str, type(None)})
 _CONTAINERS = frozenset({dict, list, set, OrderedDict})
 _MEMBERS = frozenset({"_parameters", "_buffers", "_modules"})
@@ -188,6 +190,11 @@ class Mould:
 
     def give(self, module: Any) -> None:
         """Make a new module what the library would build it to."""
+        # A default device asks for each tensor where it is to be; these say so themselves.
+        with seam_check.read("torch._C", "DisableTorchFunction")():
+            self._give(module)
+
+    def _give(self, module: Any) -> None:
         settings = vars(module)
         settings.update(self._settings)
         for name, make in self._fresh:
@@ -197,12 +204,11 @@ class Mould:
         if self._buffers:
             _fill(settings["_buffers"], self._buffers, _buffer)
         if self._children:
-            _fill(settings["_modules"], self._children, Mould.made)
+            _fill(settings["_modules"], self._children, Mould._made)
 
-    def made(self) -> Any:
-        """Return another module."""
+    def _made(self) -> Any:
         module = object.__new__(self.cls)
-        self.give(module)
+        self._give(module)
         return module
 
 

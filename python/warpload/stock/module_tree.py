@@ -7,6 +7,8 @@ from typing import Any
 
 # What a class may have its own version of, which is then to be called.
 _OWN = ("__setattr__", "children", "eval", "named_children", "train")
+_OWN_STATE = ("__setattr__", "_save_to_state_dict", "get_extra_state", "state_dict")
+_STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks")
 
 
 def walk(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -20,6 +22,20 @@ def walk(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, child in model._modules.items():
         if child is not None:
             yield from walk(child, f"{prefix}{name}.")
+
+
+def has_ordinary_state(model: Any) -> bool:
+    """Tell whether ``model.state_dict()`` has each module's parameters and persistent buffers, and nothing else."""
+    modules = [module for _, module in walk(model)]
+    if not all(map(_is_torchs_state, set(map(type, modules)))):
+        return False
+    return not any(vars(module).get(hooks) for module in modules for hooks in _STATE_HOOKS)
+
+
+def _is_torchs_state(cls: Any) -> bool:
+    import torch
+
+    return all(getattr(cls, name) is getattr(torch.nn.Module, name) for name in _OWN_STATE)
 
 
 def set_evaluating(model: Any) -> Any:

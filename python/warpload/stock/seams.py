@@ -546,11 +546,26 @@ SEAMS: tuple[Seam, ...] = (
     ),
     # -- torch ---------------------------------------------------------------------------------------------------------
     Seam(
+        "torch._C",
+        "DisableTorchFunction",
+        "repetitions",
+        "modes that see each function are not asked where the parameters of a copy go",
+    ),
+    Seam(
+        "torch.nn.modules.module",
+        "Module._save_to_state_dict",
+        "diffusers models",
+        "a class with its own version is asked what its state is",
+    ),
+    Seam(
         "torch.nn.modules.module",
         "Module.__init__",
         "diffusers models",
         "where a module has its tensors, and which of them files have",
-        mentions=("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"),
+        mentions=(
+            *("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"),
+            *("_state_dict_hooks", "_state_dict_pre_hooks"),
+        ),
         also=("construction", "moving", "repetitions"),
     ),
     Seam(
