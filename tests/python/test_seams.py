@@ -64,7 +64,9 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def replaceable() -> dict[tuple[int, str], Any]:
     """Return every attribute that is replaced, as it is now."""
-    own = [(owner, seam.attribute) for seam in SEAMS if seam.by and seam.held == "loads" for owner in owners_of(seam)]
+    own = [
+        (owner, seam.attribute) for seam in SEAMS if seam.by and seam.held == ("loads",) for owner in owners_of(seam)
+    ]
     return {(id(owner), name): vars(owner)[name] for owner, name in own}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 from . import construction, seam_check
@@ -47,18 +47,18 @@ _constructors = [Confined(functools.partial(_class_of, name), "__init__") for _,
 @contextlib.contextmanager
 def copied() -> Iterator[None]:
     """Have layers that repeat one another copied on this thread inside the block, in which one model is built."""
-    if not seam_check.is_whole("repetitions") or _is_patched():
+    if not seam_check.is_whole("repetitions") or is_patched():
         yield
         return
     with contextlib.ExitStack() as replaced:
-        noted: dict[Hashable, _Noted | None] = {}
+        noted: dict[Hashable, Settings | None] = {}
         for constructor, (_, name) in zip(_constructors, _LAYERS, strict=True):
             build = functools.partial(_construct, noted, _class_of(name))
             replaced.enter_context(constructor.replaced(build))
         yield
 
 
-def _is_patched() -> bool:
+def is_patched() -> bool:
     """Tell whether anything that a layer is built with is not torch's own, so that each call of it counts."""
     import torch
 
@@ -83,52 +83,52 @@ def _registration_hooks() -> Any:
 
 
 def _construct(
-    noted: dict[Hashable, _Noted | None], layer: Any, below: Function, self: Any, *arguments: Any, **keywords: Any
+    noted: dict[Hashable, Settings | None], layer: Any, below: Function, self: Any, *arguments: Any, **keywords: Any
 ) -> None:
     if type(self) is not layer or vars(self):
         below(self, *arguments, **keywords)
         return
     try:
-        key = (layer, _told_apart(arguments), _told_apart(keywords.items()), *_surroundings())
+        key = (layer, told_apart(arguments), told_apart(keywords.items()), *surroundings())
         found = noted.get(key, _UNKNOWN)
     except TypeError:  # a list, as a shape
         found = None
-    if isinstance(found, _Noted):
+    if isinstance(found, Settings):
         found.give(vars(self))
         return
     below(self, *arguments, **keywords)
     if found is _UNKNOWN:
-        noted[key] = _Noted.of(vars(self))
+        noted[key] = Settings.of(vars(self))
 
 
-def _told_apart(values: Any) -> tuple[Any, ...]:
+def told_apart(values: Any) -> tuple[Any, ...]:
     """Return plain values as a key that has their types, as 1, 1.0 and True are equal."""
-    return tuple((type(value), _told_apart(value) if isinstance(value, tuple) else value) for value in values)
+    return tuple((type(value), told_apart(value) if isinstance(value, tuple) else value) for value in values)
 
 
-def _surroundings() -> tuple[Any, ...]:
+def surroundings() -> tuple[Any, ...]:
     """Return what a layer depends on beside its arguments."""
     import torch
 
     modes = seam_check.read("torch.overrides", "_get_current_function_mode_stack")()  # the default device is one
-    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), *map(_Same, modes))
+    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), *map(Same, modes))
 
 
-class _Same:
+class Same:
     """An object as a key: equal to nothing but itself, and alive as long as the key is."""
 
     def __init__(self, held: Any) -> None:
         self.held = held
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.held is other.held
+        return isinstance(other, Same) and self.held is other.held
 
     def __hash__(self) -> int:
         return id(self.held)
 
 
-class _Noted:
-    """What one layer was built to.
+class Settings:
+    """What one module was built to.
 
     Args:
         settings: its attributes, in their order, those of the two below included.
@@ -145,20 +145,27 @@ class _Noted:
         self._settings, self._fresh, self._parameters = settings, fresh, parameters
 
     @classmethod
-    def of(cls, settings: dict[str, Any]) -> _Noted | None:
-        """Note a layer that torch has just built; None where a copy would not be as good."""
+    def of(cls, settings: dict[str, Any], given: Mapping[str, Callable[[], Any]] | None = None) -> Settings | None:
+        """Note a module that has just been built; None where a copy would not be as good.
+
+        Args:
+            settings: its dictionary.
+            given: attributes that the caller fills by himself, and what makes each.
+        """
         fresh: list[tuple[str, Callable[[], Any]]] = []
         parameters: dict[str, tuple[Any, ...] | None] = {}
         for name, value in settings.items():
-            if name == "_parameters":
+            if given and name in given:
+                fresh.append((name, given[name]))
+            elif name == "_parameters":
                 fresh.append((name, type(value)))
                 for own, parameter in value.items():
                     if parameter is not None and not _is_plain(parameter):
                         return None
                     parameters[own] = None if parameter is None else _form(parameter)
-            elif not (_is_atomic(value) or (made := _maker(value)) is not None):
+            elif not (is_atomic(value) or (made := _maker(value)) is not None):
                 return None
-            elif not _is_atomic(value):
+            elif not is_atomic(value):
                 assert made is not None
                 fresh.append((name, made))
         return cls(dict(settings), fresh, parameters) if "_parameters" in settings else None
@@ -190,13 +197,16 @@ def _form(parameter: Any) -> tuple[Any, ...]:
     return parameter.shape, parameter.stride(), parameter.dtype, parameter.requires_grad
 
 
-def _is_atomic(value: Any) -> bool:
-    return type(value) in _ATOMS or (type(value) is tuple and all(map(_is_atomic, value)))
+def is_atomic(value: Any) -> bool:
+    """Tell whether a value is plain and cannot be changed in place."""
+    return type(value) in _ATOMS or (type(value) is tuple and all(map(is_atomic, value)))
 
 
 def _maker(value: Any) -> Callable[[], Any] | None:
-    """Return what makes another container like an empty one, or a list of plain values; None for anything else."""
-    if type(value) is list and all(map(_is_atomic, value)):
+    """Return what makes another container like an empty one, or one of plain values; None for anything else."""
+    if type(value) is list and all(map(is_atomic, value)):
         return functools.partial(list, tuple(value))
+    if type(value) is dict and all(map(is_atomic, (*value, *value.values()))):
+        return functools.partial(dict, dict(value))
     is_container = isinstance(value, dict | set) and type(value).__module__ in ("builtins", "collections")
     return type(value) if is_container and not value else None
