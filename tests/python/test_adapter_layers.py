@@ -20,7 +20,8 @@ from support import loras
 from support.compare import assert_same_model
 from support.loading import forbid_stock_readers
 from support.pipelines import Saved
-from warpload.stock import repeated_adapters
+from warpload.stock import repeated_adapters, seam_check
+from warpload.stock.seams import SEAMS
 
 SPELLINGS: dict[str, tuple[str, Callable[[Any], dict[str, torch.Tensor]]]] = {
     "sdxl peft": ("stable-diffusion-xl", loras.peft),
@@ -250,11 +251,20 @@ def test_a_base_layer_with_more_about_it_is_given_to_peft(counted: list[str]) ->
 
 @pytest.mark.usefixtures("in_a_load")
 def test_layers_with_values_are_built_each_time_and_draw_theirs(counted: list[str]) -> None:
-    torch.manual_seed(0)
     config = LoraConfig(r=2, target_modules=["0", "2"])
-    inject_adapter_in_model(config, few_layers(), "own")
+    inject_adapter_in_model(config, few_layers(), "own", low_cpu_mem_usage=True)
+    torch.manual_seed(0)
+    model = inject_adapter_in_model(config, few_layers(), "own")
+    drawn = torch.get_rng_state()
 
-    assert counted == ["0", "2"]
+    assert counted == ["0", "0", "2"]
+    assert not any(parameter.is_meta for parameter in model.parameters())
+    torch.manual_seed(0)
+    few_layers()
+    for _ in range(2):  # peft draws A twice, and B, before it sets B to zero
+        for shape in ((2, 4), (4, 2), (2, 4)):
+            torch.empty(shape).uniform_()
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 @pytest.mark.usefixtures("in_a_load")
@@ -273,6 +283,19 @@ def test_modules_that_another_thread_builds_meanwhile_have_their_values(monkeypa
     model = inject(few_layers(2))
 
     assert devices == ["cpu", "cpu"]
+    assert model[0].lora_A["own"].weight.is_meta
+
+
+def test_a_peft_that_is_not_as_we_know_it_builds_every_layer(
+    monkeypatch: pytest.MonkeyPatch, counted: list[str]
+) -> None:
+    seam = next(seam for seam in SEAMS if seam.feature == "adapter layers")
+    monkeypatch.setitem(seam_check._broken, seam, "it is another one")
+
+    with warpload.accelerated(), repeated_adapters.copied():
+        model = inject(few_layers())
+
+    assert len(counted) == 6
     assert model[0].lora_A["own"].weight.is_meta
 
 

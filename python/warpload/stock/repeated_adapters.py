@@ -26,6 +26,8 @@ Function = Callable[..., Any]
 # What the load under way on this thread has noted; None where nothing is to be copied.
 _noted: ContextVar[dict[Hashable, _Layer | None] | None] = ContextVar("warpload_adapter_layers", default=None)
 _UNKNOWN: Any = object()
+# What transformers notes of a module whose parameters have their values, which no adapter asks for.
+_MARKS = frozenset({"_is_hf_initialized"})
 # Of the call, what each layer has its own of, and what is compared by itself.
 _OWN = ("target_name", "config")
 
@@ -106,7 +108,7 @@ def _cannot_tell(base_layer: Any) -> bool:
     """Tell whether a base layer has more about it than torch's own has, which peft might ask for."""
     import torch
 
-    return not vars(base_layer).keys() <= _plain_attributes(torch.nn.Linear)
+    return not vars(base_layer).keys() - _MARKS <= _plain_attributes(torch.nn.Linear)
 
 
 @functools.cache

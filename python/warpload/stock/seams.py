@@ -18,7 +18,7 @@ FEATURES = {
     "moving": "torch moves the tensors in pipeline.to",
     "cache": "the Hub is asked wherever stock asks it",
     "single files": "single files are loaded by stock",
-    "adapters": "loads of adapters have no report",
+    "adapters": "loads of adapters have no report, and outside of a block for loads are stock's",
     "modular pipelines": "the components of a modular pipeline are reported one by one",
     "generating models": "stock places the tensors of transformers' models that generate",
     "construction": "models that other threads construct meanwhile are not protected from each other",
