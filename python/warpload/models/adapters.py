@@ -14,7 +14,7 @@ from typing import Any
 from .. import collector, context
 from ..context import LoadContext
 from ..report import LoadReport
-from ..stock import repeated_adapters, repeated_renames, replacing
+from ..stock import repeated_adapters, repeated_modules, repeated_renames, replacing, torch_modes
 from .loaded import is_ours
 from .stock_load import source_name, why_nothing_was_read
 
@@ -99,7 +99,11 @@ def _adapter_of(owner: Any, source: Any, keywords: dict[str, Any], named: Any = 
 @contextlib.contextmanager
 def _once() -> Iterator[None]:
     """Spare stock, inside the block, what it would do again for each of an adapter's layers."""
-    with collector.suspended(), repeated_adapters.copied():
+    with contextlib.ExitStack() as spared:
+        spared.enter_context(collector.suspended())
+        if torch_modes.interposed() is None:  # else a mode is to see each operation
+            spared.enter_context(repeated_adapters.copied())
+            spared.enter_context(repeated_modules.copied())
         yield
 
 

@@ -111,7 +111,8 @@ def surroundings() -> tuple[Any, ...]:
     import torch
 
     modes = seam_check.read("torch.overrides", "_get_current_function_mode_stack")()  # the default device is one
-    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), *map(Same, modes))
+    elsewhere = construction.registers_elsewhere()
+    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), elsewhere, *map(Same, modes))
 
 
 class Same:
