@@ -39,6 +39,7 @@ _HOMES = {
     "reports": "report",
     "safe_open": "open_file",
     "to_device": "moving.to_device",
+    "unfuse_lora": "models.unfusing",
     "uninstall": "stock.replacing",
 }
 
@@ -64,6 +65,7 @@ __all__ = [
     "reports",
     "safe_open",
     "to_device",
+    "unfuse_lora",
     "uninstall",
 ]
 

@@ -727,6 +727,9 @@ from .errors import (
     OutOfMemoryError as OutOfMemoryError,
     WarploadError as WarploadError,
 )
+from .models.unfusing import (
+    unfuse_lora as unfuse_lora,
+)
 from .moving.to_device import (
     to_device as to_device,
 )

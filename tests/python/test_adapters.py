@@ -21,7 +21,7 @@ from support.loading import forbid_stock_readers
 from support.pipelines import Saved
 
 
-@pytest.fixture(params=["lora", "lora of a model", "textual inversion", "ip adapter"])
+@pytest.fixture(params=["lora", "lora of a model", "attention processors", "textual inversion", "ip adapter"])
 def adapter(request: pytest.FixtureRequest, saved: Saved, tmp_path: Path) -> Adapter:
     """Return an adapter of each sort, in a file of its own."""
     return ADAPTERS[request.param](saved("stable-diffusion"), tmp_path)
@@ -61,6 +61,20 @@ def lora_of_a_model(pipeline: Path, folder: Path) -> Adapter:
     return found
 
 
+def attention_processors(pipeline: Path, folder: Path) -> Adapter:
+    """Return new keys and values for the U-Net's layers of cross attention, as custom diffusion trains them."""
+    unet = diffusers.UNet2DConditionModel.from_pretrained(pipeline / "unet")
+    tensors = {}
+    for name in unet.attn_processors:
+        layer = unet.get_submodule(name.removesuffix(".processor"))
+        for part in ("to_k", "to_v") if "attn2" in name else ():
+            shape = getattr(layer, part).weight.shape
+            tensors[f"{name}.{part}_custom_diffusion.weight"] = torch.randn(shape)
+    file = folder / "custom.safetensors"
+    safetensors.torch.save_file(tensors, file)
+    return Adapter(pipeline, file, lambda into, place, name: into.unet.load_attn_procs(place, weight_name=name))
+
+
 def textual_inversion(pipeline: Path, folder: Path) -> Adapter:
     file = folder / "learned.safetensors"
     width = json.loads((pipeline / "text_encoder" / "config.json").read_text())["hidden_size"]
@@ -91,6 +105,7 @@ def ip_adapter(pipeline: Path, folder: Path) -> Adapter:
 ADAPTERS = {
     "lora": lora,
     "lora of a model": lora_of_a_model,
+    "attention processors": attention_processors,
     "textual inversion": textual_inversion,
     "ip adapter": ip_adapter,
 }

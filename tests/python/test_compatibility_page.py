@@ -9,6 +9,8 @@ from pathlib import Path
 import diffusers
 import pytest
 
+from warpload.stock.seams import SEAMS
+
 PAGE = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text(encoding="utf-8")
 
 # Arguments that stock still accepts and makes nothing of, that only concern how code is fetched, or that only older
@@ -24,6 +26,13 @@ def test_every_argument_of_from_pretrained_has_a_line(cls: type) -> None:
     assert len(arguments) > 15
     missing = {name for name in arguments if f"`{name}" not in PAGE}
     assert missing == set()
+
+
+def test_every_method_that_loads_an_adapter_has_a_line() -> None:
+    methods = {seam.attribute for seam in SEAMS if seam.feature == "adapters"} - {"lora_state_dict"}
+
+    assert len(methods) > 5
+    assert {name for name in methods if f"`{name}`" not in PAGE and f".{name}`" not in PAGE} == set()
 
 
 def test_the_tests_that_it_names_are_there() -> None:

@@ -35,7 +35,7 @@ def attributes() -> list[tuple[object, str]]:
 
     found = []
     for seam in seams.SEAMS:
-        if seam.by and seam.held == "loads":
+        if seam.by and seam.held == ("loads",):
             owners = seam.owners(importlib.import_module(seam.module))
             assert owners or not is_pinned(), seam
             found += [(owner, seam.attribute) for owner in owners]

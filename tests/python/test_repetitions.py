@@ -14,7 +14,7 @@ from transformers import core_model_loading
 import warpload
 from support.compare import assert_same_pipeline
 from support.pipelines import FAMILIES, Saved
-from warpload.stock import repeated_modules, repeated_renames
+from warpload.stock import construction, repeated_modules, repeated_renames
 
 BUILDS: dict[str, Callable[[], torch.nn.Module]] = {
     "linear": lambda: torch.nn.Linear(3, 5),
@@ -120,6 +120,15 @@ def test_dtype_device_and_inference_mode_inside_the_block_are_heeded(built_on_me
     with torch.inference_mode():
         assert torch.nn.Linear(3, 5).weight.is_inference()
     assert not torch.nn.Linear(3, 5).weight.is_inference()
+
+
+def test_a_layer_with_values_is_no_copy_of_a_like_one_that_was_brought_to_meta() -> None:
+    with repeated_modules.copied():
+        with construction.parameters_on("meta"):
+            first, second = (torch.nn.Linear(3, 5) for _ in range(2))
+        third = torch.nn.Linear(3, 5)
+
+    assert [each.weight.device.type for each in (first, second, third)] == ["meta", "meta", "cpu"]
 
 
 def test_layers_with_values_are_built_each_time_and_draw_theirs() -> None:

@@ -29,7 +29,7 @@ from warpload.stock.seams import SEAMS, Seam
 PIPELINES = {"stable-diffusion": torch.bfloat16, "wan": torch.float16}
 OF_TRANSFORMERS = {"text_encoder", "safety_checker"}
 # What no load of a whole pipeline uses.
-UNUSED = {"single files", "adapters", "modular pipelines"}
+UNUSED = {"single files", "adapters", "adapter layers", "modular pipelines"}
 
 
 def module_of(seam: Seam) -> Any:
@@ -64,7 +64,9 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def replaceable() -> dict[tuple[int, str], Any]:
     """Return every attribute that is replaced, as it is now."""
-    own = [(owner, seam.attribute) for seam in SEAMS if seam.by and seam.held == "loads" for owner in owners_of(seam)]
+    own = [
+        (owner, seam.attribute) for seam in SEAMS if seam.by and seam.held == ("loads",) for owner in owners_of(seam)
+    ]
     return {(id(owner), name): vars(owner)[name] for owner, name in own}
 
 

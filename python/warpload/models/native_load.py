@@ -15,7 +15,7 @@ from ..stock import cached_models, hub, pickles, seam_check, torch_modes, unexpe
 from ..stock.attempt import Attempt, attempt
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
-from . import odd_files
+from . import odd_files, origins
 from .joint_load import JointLoad
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class NativeLoad:
         weights = self._claim(call, load.joint, folder, call.code(dtype, folder), (device_map or {}).get(""))
         with _released_if_refused(load.joint, weights):
             self.model, self.fault = call.build(folder, dtype, device_map, weights, undone)
+            if not self.fault:
+                origins.note(self.model, weights)
         load.report.bytes += weights.checkpoint.nbytes
 
     def _claim(self, call: Call, joint: JointLoad, folder: Path, code: str | None, device: Any) -> ModelWeights:

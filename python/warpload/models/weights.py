@@ -113,6 +113,10 @@ class ModelWeights:
         """Return the names of the tensors that are cast on their way."""
         return [name for name, code in self._planned.items() if code != self.described[name][0]]
 
+    def codes(self) -> dict[str, str]:
+        """Return the codes of the dtypes that the tensors are read as, by their names in the file."""
+        return dict(self._planned)
+
     def require(self, wanted: Mapping[str, str]) -> None:
         """Load those tensors anew whose dtype is not the wanted one.
 

@@ -24,6 +24,7 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.acts: list[Act] = []
+        self.kept = 0
         self.below = False
 
 
@@ -54,6 +55,20 @@ class Confined:
             yield
         finally:
             self._here.acts.remove(act)
+            self._release()
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Leave ours in its place inside the block, however often ``replaced`` comes and goes there.
+
+        Each time that an attribute of a class changes, Python forgets what it knows of all classes below.
+        """
+        self._hold()
+        self._here.kept += 1
+        try:
+            yield
+        finally:
+            self._here.kept -= 1
             self._release()
 
     def exists(self) -> bool:
@@ -95,7 +110,7 @@ class Confined:
     def _count_anew(self) -> None:
         # A child has none of its parent's other threads.
         self._lock = threading.Lock()
-        self._holders = len(self._here.acts)
+        self._holders = len(self._here.acts) + self._here.kept
         if self._holders == 0 and self._ours is not None:
             self._put_back()
 

@@ -186,20 +186,36 @@ def init_on_device(stock: Function, device: Any, include_buffers: bool | None = 
         include_buffers = from_environment("ACCELERATE_INIT_INCLUDE_BUFFERS", False)
     if include_buffers:  # it is torch's own context then, this thread's alone
         return stock(device, include_buffers=include_buffers)
-    return _parameters_on(device)
+    return parameters_on(device)
 
 
 @contextlib.contextmanager
-def _parameters_on(device: Any) -> Iterator[None]:
+def parameters_on(device: Any, but: Callable[[], bool] = bool) -> Iterator[None]:
+    """Bring each parameter that this thread registers inside the block to a device.
+
+    Args:
+        device: the device.
+        but: tells whether the one that is registered now is to stay.
+    """
     _begin()
-    with _in_our_load(), _register_parameter.replaced(functools.partial(_register_on, device)):
+    with _in_our_load(), _register_parameter.replaced(functools.partial(_register_on, device, but)):
         yield
 
 
-def _register_on(device: Any, below: Function, module: Any, name: str, param: Any) -> None:
+def often_elsewhere() -> contextlib.AbstractContextManager[None]:
+    """Return a block in which ``parameters_on`` costs less, for code that goes through it many times."""
+    return _register_parameter.kept()
+
+
+def registers_elsewhere() -> bool:
+    """Tell whether parameters that this thread registers now are brought to a device by ``parameters_on``."""
+    return _register_parameter.wanted_here()
+
+
+def _register_on(device: Any, but: Callable[[], bool], below: Function, module: Any, name: str, param: Any) -> None:
     """Register a parameter and bring it to the device, as accelerate does."""
     below(module, name, param)
-    if param is None:
+    if param is None or but():
         return
     made = module._parameters[name]
     settings = made.__dict__

@@ -61,10 +61,10 @@ def copied() -> Iterator[None]:
 
 def can_be_copied() -> bool:
     """Tell whether copies are as good as what torch builds: whether nothing is patched or missing."""
-    return seam_check.is_whole("repetitions") and not _is_patched()
+    return seam_check.is_whole("repetitions") and not is_patched()
 
 
-def _is_patched() -> bool:
+def is_patched() -> bool:
     """Tell whether anything that a layer is built with is not torch's own, so that each call of it counts."""
     import torch
 
@@ -128,7 +128,8 @@ def surroundings() -> tuple[Any, ...]:
     import torch
 
     modes = seam_check.read("torch.overrides", "_get_current_function_mode_stack")()  # the default device is one
-    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), *map(Same, modes))
+    elsewhere = construction.registers_elsewhere()
+    return (torch.get_default_dtype(), torch.is_inference_mode_enabled(), elsewhere, *map(Same, modes))
 
 
 class Same:

@@ -38,7 +38,7 @@ class _Replaced:
 
 
 _lock = forked.Lock()
-_holders: dict[str, forked.Users] = {held: forked.Users() for held in {seam.held for seam in seams.SEAMS}}
+_holders: dict[str, forked.Users] = {held: forked.Users() for seam in seams.SEAMS for held in seam.held}
 _installed: object = None  # the holder that ``install`` added
 _replaced: list[_Replaced] = []
 _done: set[tuple[str, str]] = set()  # kind of holders and module: what of it there is to replace is replaced
@@ -106,13 +106,17 @@ def release(held: str, holder: object) -> None:
         _put_back()
 
 
+def _is_held(seam: Seam) -> bool:
+    return any(len(_holders[held]) > 0 for held in seam.held)
+
+
 def _put_back() -> None:
     """Put back the replaced functions that nobody holds."""
     if not any(map(len, _holders.values())) and _watcher in sys.meta_path:
         sys.meta_path.remove(_watcher)
     _done.difference_update([done for done in _done if len(_holders[done[0]]) == 0])
     for replaced in reversed(_replaced[:]):
-        if len(_holders[replaced.seam.held]) == 0:
+        if not _is_held(replaced.seam):
             name = replaced.seam.attribute
             if vars(replaced.owner).get(name) is replaced.after:  # else someone has replaced ours
                 setattr(replaced.owner, name, replaced.before)
@@ -135,7 +139,7 @@ def _replace_in(module: ModuleType) -> None:
         # Where a fork has caught another thread in the midst of this, the child goes on.
         done = {(it.owner, it.seam) for it in _replaced if it.seam.module == module.__name__}
         for seam in replaceable:
-            if len(_holders[seam.held]) == 0 or seam_check.is_broken(seam):
+            if not _is_held(seam) or seam_check.is_broken(seam):
                 continue
             for owner in seam.owners(module):
                 if (owner, seam) not in done:

@@ -19,11 +19,12 @@ FEATURES = {
     "cache": "the Hub is asked wherever stock asks it",
     "single files": "single files are loaded by stock",
     "GGUF files": "stock reads GGUF files",
-    "adapters": "loads of adapters have no report",
+    "adapters": "loads of adapters have no report, and outside of a block for loads are stock's",
     "modular pipelines": "the components of a modular pipeline are loaded and reported one by one",
     "generating models": "stock places the tensors of transformers' models that generate",
     "construction": "models that other threads construct meanwhile are not protected from each other",
     "repetitions": "what a model has many times is built anew each time",
+    "adapter layers": "each layer of an adapter is built anew",
     "warm-up": "transformers reserves memory that tensors of the arena do not need",
     "modes": "stock loads everything, as nobody can tell which modes of torch see its operations",
     "messages": "where the core loads, some of stock's messages name no file, or are said once more",
@@ -48,7 +49,7 @@ class Seam:
         always: whether the replacement is called whoever asks, and not only in loads that are to go through the core;
             it then decides by what it is given.
         optional: whether versions of the library without it do without what we do there.
-        held: the holders on which it stays replaced; see ``replacing``.
+        held: the holders for each of whom it stays replaced; see ``replacing``.
     """
 
     module: str
@@ -61,7 +62,7 @@ class Seam:
     by: str = ""
     always: bool = False
     optional: bool = False
-    held: str = "loads"
+    held: tuple[str, ...] = ("loads",)
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -95,16 +96,18 @@ class Seam:
         return [each for each in found if each is not None and hasattr(each, attribute)]
 
 
-def _adapter(module: str, *names: str) -> tuple[Seam, ...]:
-    why = "one report for all files of an adapter, whichever methods call each other"
+def _adapter(module: str, *names: str, by: str = "load_adapter") -> tuple[Seam, ...]:
+    why = "one report for all files of an adapter, whichever methods call each other; for models of ours at any time"
     return tuple(
         Seam(
-            f"diffusers.loaders.{module}",
+            module,
             f"*.{name}",
             "adapters",
             why,
-            by="models.adapters:load_adapter",
+            by=f"models.adapters:{by}",
+            always=True,
             optional=True,
+            held=("loads", "models alive"),
         )
         for name in names
     )
@@ -302,6 +305,15 @@ SEAMS: tuple[Seam, ...] = (
         always=True,
     ),
     Seam(
+        "peft.utils.save_and_load",
+        "safe_load_file",
+        "files for stock",
+        "the core reads the adapters that peft loads; looked up in this module",
+        by="models.reader:load_file",
+        always=True,
+        optional=True,
+    ),
+    Seam(
         "diffusers.loaders.single_file",
         "FromSingleFileMixin.from_single_file",
         "single files",
@@ -346,11 +358,16 @@ SEAMS: tuple[Seam, ...] = (
         by="models.reader:load_gguf_by_transformers",
         optional=True,
     ),
-    *_adapter("ip_adapter", "load_ip_adapter"),
-    *_adapter("lora_pipeline", "load_lora_weights", "lora_state_dict"),
-    *_adapter("peft", "load_lora_adapter"),
-    *_adapter("textual_inversion", "load_textual_inversion"),
-    *_adapter("unet", "load_attn_procs"),
+    *_adapter("diffusers.loaders.ip_adapter", "load_ip_adapter"),
+    *_adapter("diffusers.loaders.lora_pipeline", "load_lora_weights", "lora_state_dict"),
+    *_adapter("diffusers.loaders.peft", "load_lora_adapter"),
+    *_adapter("diffusers.loaders.textual_inversion", "load_textual_inversion"),
+    *_adapter("diffusers.loaders.unet", "load_attn_procs"),
+    *_adapter("transformers.integrations.peft", "load_adapter", by="load_into_transformers"),
+    *_adapter("peft.peft_model", "load_adapter", by="load_into_peft"),
+    *_adapter("peft.peft_model", "from_pretrained", by="load_peft_model"),
+    *_adapter("peft.mixed_model", "load_adapter", by="load_into_peft"),
+    *_adapter("peft.mixed_model", "from_pretrained", by="load_peft_model"),
     Seam(
         "diffusers.modular_pipelines.modular_pipeline",
         "ModularPipeline.load_components",
@@ -490,6 +507,26 @@ SEAMS: tuple[Seam, ...] = (
         "repetitions",
         "what all renames are",
     ),
+    # -- layers of adapters --------------------------------------------------------------------------------------------
+    Seam(
+        "peft.tuners.lora.layer",
+        "Linear.__init__",
+        "adapter layers",
+        "a layer like one that the adapter has already is a copy of that, around another base layer",
+        parameters=("base_layer", "adapter_name", "config", "r", "lora_alpha", "is_target_conv_1d_layer"),
+        by="stock.repeated_adapters:construct",
+        optional=True,
+    ),
+    Seam(
+        "peft.utils.integrations",
+        "_init_on_device",
+        "adapter layers",
+        "its patch of register_parameter counts on the thread that asked for it, and on no other",
+        parameters=("device", "include_buffers"),
+        mentions=("_skip",),
+        by="stock.repeated_adapters:init_on_device",
+        optional=True,
+    ),
     # -- moving --------------------------------------------------------------------------------------------------------
     Seam(
         "diffusers.pipelines.pipeline_utils",
@@ -498,7 +535,7 @@ SEAMS: tuple[Seam, ...] = (
         "tensors of a pipeline that the core loaded go to the device through the core",
         by="moving.pipeline_to:to",
         always=True,
-        held="models alive",
+        held=("models alive",),
     ),
     Seam(
         "diffusers.pipelines.pipeline_utils",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-LIBRARIES = ("accelerate", "diffusers", "huggingface_hub", "safetensors", "torch", "transformers")
+LIBRARIES = ("accelerate", "diffusers", "huggingface_hub", "peft", "safetensors", "torch", "transformers")
 
 Of = Callable[[str], bool]  # tells by a module's name whether something is renamed there
 
