@@ -21,7 +21,7 @@ PACKAGE = Path(warpload.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"})
     | {"read_ahead"},
-    frozenset({"stock.seams", "stock.seam_check", "stock.refusal"}),
+    frozenset({"stock.seams", "stock.seam_check", "stock.refusal", "stock.at_once"}),
     frozenset({"context"}),
     frozenset({"devices", "engine"}),
     frozenset({"stock"}),

@@ -27,6 +27,7 @@ EXCEPTIONS = {
     "_bootstrap": "importlib's own part that has it",
     "_getframe": "of sys, and documented",
     "_top_level_inferred": "importlib.metadata's names of a distribution that lists none; read where it is there",
+    "_version": "torch's count of a tensor's changes in place, which its guide to autograd names",
     "_initializing": "importlib's mark of a module whose import is under way",
     "_class_name": "a key of diffusers' configurations, which are files",
     "_from_auto": "an argument of transformers' from_pretrained that changes nothing",
