@@ -287,6 +287,16 @@ def test_whoever_has_patched_a_part_of_a_block_is_called_for_each(cls: Any, monk
     assert len(calls) == sum(isinstance(each, cls) for each in model.modules()) > COUNT
 
 
+def test_what_transformers_adds_to_torchs_modules_is_no_patch(built: list[Any]) -> None:
+    cls, config = TEXT["CLIP"]()
+    cls(config)
+    assert hasattr(torch.nn.Module, "smart_apply")
+
+    blocks(Plain)
+
+    assert len(built) == 4
+
+
 @pytest.mark.parametrize("kind", ["module", "buffer", "parameter"])
 def test_a_hook_on_registrations_sees_each_of_them(kind: str, ours_are_the_librarys: None) -> None:
     seen: list[str] = []

@@ -27,7 +27,7 @@ from warpload.models.weights import ModelWeights
 # Where our own code works on a model of diffusers, and on one of transformers.
 IN_DIFFUSERS = [
     "warpload.stock.torch_modes.interposed",
-    "warpload.stock.attempt._generators",
+    "warpload.stock.generators.states",
     "warpload.models.odd_files.told",
     "warpload.stock.diffusers.check_own_loading",
     "warpload.stock.diffusers._seats",

@@ -31,8 +31,11 @@ from .repeated_modules import Same, surroundings
 Function = Callable[..., Any]
 
 _HOOKS = ("_global_module_registration_hooks", "_global_buffer_registration_hooks")
-# Whose functions classes of the libraries have beside their own: decorators, dataclasses.
-_UNDER_ALL = ("torch", "accelerate", "huggingface_hub", "dataclasses", "abc", "typing", "functools", "contextlib")
+# Whose functions classes have beside their own: decorators, dataclasses, what transformers adds to torch's modules.
+_KNOWN = (
+    *("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "warpload"),
+    *("abc", "contextlib", "dataclasses", "functools", "typing"),
+)
 _constructors: dict[Any, Confined] = {}
 
 
@@ -186,7 +189,7 @@ def _state(value: Any) -> Any:
 
 def _is_librarys(cls: Any) -> bool:
     """Tell whether a class's own functions are those that its library gave it, or ours that stand before them."""
-    known = (*_UNDER_ALL, cls.__module__.partition(".")[0])
+    known = (*_KNOWN, cls.__module__.partition(".")[0])
     for name, value in vars(cls).items():
         if name == "__init__":
             value = _present(cls, value)
