@@ -2,17 +2,19 @@
 
 Form.of(module)     its settings, its containers, form of each parameter and buffer on the meta device, of each
                     module in it; taken right after it was built, as it changes afterwards
-form.mould()        of a module without others in it, and without objects
+form.mould()        of a module without objects
 form.agreed(other)  of any, where another one that was built alike has turned out alike: what both have is shared,
                     what each has its own one of is made anew
 mould.give(module)  fills a new module's dictionary
+
+A layer around another module, which each layer has its own one of, is noted as being around it, and given it.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from . import seam_check
@@ -21,6 +23,8 @@ _ATOMS = frozenset({bool, float, int, str, type(None)})
 _CONTAINERS = frozenset({dict, list, set, OrderedDict})
 _MEMBERS = frozenset({"_parameters", "_buffers", "_modules"})
 _LIBRARIES = ("diffusers", "transformers")
+# Stands among the modules in one for that which it is around.
+_AROUND: Any = object()
 # Of modules, containers and tensors: what is larger repeats seldom, and the modules in it are noted by themselves.
 _MOST_VALUES = 1500
 
@@ -58,12 +62,14 @@ class Form:
     Args:
         module: has just been built.
         seen: what was found in the module that it is in, which nothing else may be.
+        around: a module in it that each has its own one of, or None.
+        given: its dictionaries that the caller fills by himself.
 
     Raises:
         NotPlainError: a copy would not be as good.
     """
 
-    def __init__(self, module: Any, seen: dict[int, Any]) -> None:
+    def __init__(self, module: Any, seen: dict[int, Any], around: Any = None, given: Collection[str] = ()) -> None:
         _see(module, seen)
         self.cls = type(module)
         if not _is_made_plainly(self.cls):
@@ -73,14 +79,14 @@ class Form:
         self.objects: list[str] = []
         self.parameters: dict[str, tuple[Any, ...] | None] = {}
         self.buffers: dict[str, tuple[Any, ...] | None] = {}
-        self.children: dict[str, Form | None] = {}
+        self.children: dict[str, Any] = {}
         if not self.settings.keys() >= _MEMBERS:
             raise NotPlainError
         ordinary = _attributes_of_all_modules()
         for name, value in self.settings.items():
             if type(value) in _ATOMS or name in _MEMBERS:
                 continue
-            if name in ordinary and type(value) in _CONTAINERS and not value:
+            if type(value) in _CONTAINERS and (name in given or (name in ordinary and not value)):
                 self.containers[name] = (type(value), ())
             elif not is_atomic(value):
                 self._note(name, value, seen)
@@ -89,17 +95,26 @@ class Form:
         for own, buffer in self._members("_buffers", seen):
             self.buffers[own] = None if buffer is None else _form(buffer, _tensor_class(), seen)
         for own, child in self._members("_modules", seen):
-            self.children[own] = None if child is None else Form(child, seen)
+            if child is None:
+                self.children[own] = None
+            else:
+                self.children[own] = _AROUND if child is around else Form(child, seen, around)
 
     def classes(self) -> set[Any]:
         """Return the classes of the module and of those in it."""
-        return {self.cls}.union(*(child.classes() for child in self.children.values() if child is not None))
+        return {self.cls}.union(*(child.classes() for child in self.children.values() if isinstance(child, Form)))
 
     @classmethod
-    def of(cls, module: Any) -> Form | None:
-        """Note a module; None where a copy would not be as good."""
+    def of(cls, module: Any, around: Any = None, given: Collection[str] = ()) -> Form | None:
+        """Note a module; None where a copy would not be as good.
+
+        Args:
+            module: has just been built.
+            around: a module in it that each has its own one of, or None.
+            given: its dictionaries that the caller fills by himself.
+        """
         try:
-            return cls(module, {})
+            return cls(module, {}, around, given)
         except NotPlainError:
             return None
 
@@ -122,9 +137,12 @@ class Form:
 
     def mould(self) -> Mould | None:
         """Return what gives others, or None where only one module cannot tell what is its own."""
-        if self.objects or self.children:
+        if self.objects:
             return None
-        return Mould(self, set(), {}, {})
+        children = {name: each.mould() if isinstance(each, Form) else each for name, each in self.children.items()}
+        if any(children[name] is None and each is not None for name, each in self.children.items()):
+            return None
+        return Mould(self, set(), {}, children)
 
     def agreed(self, other: Form) -> Mould | None:
         """Return what gives others like both; None where they differ."""
@@ -145,10 +163,10 @@ class Form:
         shared = {name for name in self.containers if self.settings[name] is other.settings[name]}
         if shared & _MEMBERS:
             raise NotPlainError
-        children: dict[str, Mould | None] = {}
-        for name, child in self.children.items():
-            others = other.children[name]
-            children[name] = None if child is None or others is None else child._agreed(others, seen)
+        children = {
+            name: child._agreed(other.children[name], seen) if isinstance(child, Form) else child
+            for name, child in self.children.items()
+        }
         return Mould(self, shared, objects, children)
 
     def _plain(self) -> tuple[Any, ...]:
@@ -156,7 +174,7 @@ class Form:
         atoms = ((name, value) for name, value in self.settings.items() if is_atomic(value))
         containers = ((name, kind, told_apart(items)) for name, (kind, items) in self.containers.items())
         tensors = (list(self.parameters.items()), list(self.buffers.items()))
-        children = [(name, child is None) for name, child in self.children.items()]
+        children = [(name, isinstance(child, Form) or child) for name, child in self.children.items()]
         return (self.cls, list(self.settings), told_apart(atoms), list(containers), self.objects, tensors, children)
 
 
@@ -171,11 +189,7 @@ class Mould:
     """
 
     def __init__(
-        self,
-        form: Form,
-        shared: set[str],
-        objects: dict[str, Callable[[], Any]],
-        children: dict[str, Mould | None],
+        self, form: Form, shared: set[str], objects: dict[str, Callable[[], Any]], children: dict[str, Any]
     ) -> None:
         self.cls = form.cls
         containers = {name: each for name, each in form.containers.items() if name not in shared}
@@ -188,13 +202,18 @@ class Mould:
         self._parameters, self._buffers = list(form.parameters.items()), list(form.buffers.items())
         self._children = list(children.items())
 
-    def give(self, module: Any) -> None:
-        """Make a new module what the library would build it to."""
+    def give(self, module: Any, around: Any = None) -> None:
+        """Make a new module what the library would build it to.
+
+        Args:
+            module: has no attributes.
+            around: the module that it is around, where it is around one.
+        """
         # A default device asks for each tensor where it is to be; these say so themselves.
         with seam_check.read("torch._C", "DisableTorchFunction")():
-            self._give(module)
+            self._give(module, around)
 
-    def _give(self, module: Any) -> None:
+    def _give(self, module: Any, around: Any) -> None:
         settings = vars(module)
         settings.update(self._settings)
         for name, make in self._fresh:
@@ -203,12 +222,13 @@ class Mould:
             _fill(settings["_parameters"], self._parameters, _parameter)
         if self._buffers:
             _fill(settings["_buffers"], self._buffers, _buffer)
-        if self._children:
-            _fill(settings["_modules"], self._children, Mould._made)
+        modules = settings["_modules"]
+        for name, child in self._children:
+            modules[name] = child._made(around) if isinstance(child, Mould) else around if child is _AROUND else None
 
-    def _made(self) -> Any:
+    def _made(self, around: Any) -> Any:
         module = object.__new__(self.cls)
-        self._give(module)
+        self._give(module, around)
         return module
 
 
@@ -259,7 +279,7 @@ def _see(value: Any, seen: dict[int, Any]) -> None:
 
 def _is_made_plainly(cls: Any) -> bool:
     """Tell whether all that objects of a class have is in their dictionary."""
-    return cls.__new__ is object.__new__ and not any("__slots__" in vars(each) for each in cls.__mro__)
+    return cls.__new__ is object.__new__ and not any(vars(each).get("__slots__") for each in cls.__mro__)
 
 
 def _object_maker(one: Any, another: Any) -> Callable[[], Any]:

@@ -19,8 +19,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from . import construction, repeated_modules, seam_check
-from .module_form import is_atomic, told_apart
-from .module_settings import Settings
+from .module_form import Form, Mould, is_atomic, told_apart
 from .repeated_modules import Same
 
 Function = Callable[..., Any]
@@ -129,12 +128,12 @@ class _Layer:
     """What one layer was built to.
 
     Args:
-        tree: the layer and the modules in it, but for the base layer.
+        mould: of the layer and the modules in it, but for the base layer.
         kept: the arguments of its call that it keeps.
     """
 
-    def __init__(self, tree: _Tree, kept: list[str]) -> None:
-        self._tree, self._kept = tree, kept
+    def __init__(self, mould: Mould, kept: list[str]) -> None:
+        self._mould, self._kept = mould, kept
 
     @classmethod
     def of(cls, layer: Any, base_layer: Any, keywords: dict[str, Any]) -> _Layer | None:
@@ -142,49 +141,11 @@ class _Layer:
         kept = vars(layer).get("kwargs")
         if type(kept) is not dict or not all(keywords.get(name, _UNKNOWN) is value for name, value in kept.items()):
             return None
-        tree = _Tree.of(layer, base_layer, {"kwargs": dict})
-        return None if tree is None else cls(tree, list(kept))
+        form = Form.of(layer, base_layer, given=("kwargs",))
+        mould = None if form is None else form.mould()
+        return None if mould is None else cls(mould, list(kept))
 
     def give(self, layer: Any, base_layer: Any, keywords: dict[str, Any]) -> None:
         """Make a new layer what peft would make it."""
-        self._tree.give(layer, base_layer)
+        self._mould.give(layer, base_layer)
         vars(layer)["kwargs"].update((name, keywords[name]) for name in self._kept)
-
-
-class _Tree:
-    """A module and what is in it, as it was built.
-
-    Args:
-        cls: the module's class.
-        settings: its attributes.
-        children: the modules in it; None stands for the base layer.
-    """
-
-    def __init__(self, cls: Any, settings: Settings, children: dict[str, _Tree | None]) -> None:
-        self._cls, self._settings, self._children = cls, settings, children
-
-    @classmethod
-    def of(cls, module: Any, base_layer: Any, made: dict[str, Callable[[], Any]] | None = None) -> _Tree | None:
-        """Note a module; None where it is more than dictionaries, plain values and parameters on the meta device."""
-        settings = Settings.of(vars(module), {"_modules": dict, **(made or {})})
-        if settings is None or type(vars(module).get("_modules")) is not dict:
-            return None
-        children: dict[str, _Tree | None] = {}
-        for name, child in module._modules.items():
-            children[name] = None
-            if child is not base_layer and (child is None or (noted := cls.of(child, base_layer)) is None):
-                return None
-            if child is not base_layer:
-                children[name] = noted
-        return cls(type(module), settings, children)
-
-    def give(self, module: Any, base_layer: Any) -> None:
-        """Make a module without attributes what was noted."""
-        self._settings.give(vars(module))
-        children = vars(module)["_modules"]
-        for name, noted in self._children.items():
-            if noted is None:
-                children[name] = base_layer
-                continue
-            children[name] = child = object.__new__(noted._cls)
-            noted.give(child, base_layer)
