@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,8 @@ _LOADING_METHODS = ("_load_pretrained_model", "_fix_state_dict_keys_on_load", "l
 # Where a tensor of a module sits: its dictionary of parameters or buffers, its name there, and which of the two it is
 # (a buffer may well be a torch.nn.Parameter when it is built).
 _Seat = tuple[dict[str, Any], str, bool]
+# A module of a model, after its dotted name and a dot.
+_Branch = tuple[str, Any]
 
 
 # -- files and dtypes, known before diffusers is imported -------------------------------------------------------------
@@ -215,19 +217,22 @@ def build(
     check_own_loading(cls, diffusers.ModelMixin, _LOADING_METHODS)
     config, unused, _ = cls.load_config(str(folder), return_unused_kwargs=True, return_commit_hash=True, **settings)
     model = _construct(cls, copy.deepcopy(config), dict(unused), dtype, attempt)
+    tree = list(module_tree.walk(model))
     try:
-        _fill(cls, model, dtype, weights)
+        _fill(cls, model, tree, dtype, weights)
     except NotNativeError as error:
         if can_be_handed_over(cls):
             error.built = Built(cls, config, unused, model)
         raise
-    return module_tree.set_evaluating(model)
+    return module_tree.set_evaluating(model, [module for _, module in tree])
 
 
-def _fill(cls: type[ModelMixin], model: ModelMixin, dtype: torch.dtype | None, weights: ModelWeights) -> None:
+def _fill(
+    cls: type[ModelMixin], model: ModelMixin, tree: Sequence[_Branch], dtype: torch.dtype | None, weights: ModelWeights
+) -> None:
     sources = _checkpoint_names(model, weights)
-    seats = _seats(model)
-    if module_tree.has_ordinary_state(model):
+    seats = _seats(tree)
+    if module_tree.has_ordinary_state([module for _, module in tree]):
         expected = {key: store[name] for key, (store, name, _) in seats.items()}
     else:
         expected = model.state_dict(keep_vars=True)
@@ -278,9 +283,9 @@ def _may_be_renamed(cls: Any, names: Collection[str]) -> bool:
     return known != _DEPRECATED | _SINCE_THEN or any(name.endswith(tuple(_DEPRECATED)) for name in names)
 
 
-def _seats(model: torch.nn.Module) -> dict[str, _Seat]:
+def _seats(tree: Sequence[_Branch]) -> dict[str, _Seat]:
     seats: dict[str, _Seat] = {}
-    for prefix, module in module_tree.walk(model):
+    for prefix, module in tree:
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 seats[prefix + name] = (module._parameters, name, True)

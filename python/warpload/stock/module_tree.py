@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 # What a class may have its own version of, which is then to be called.
@@ -24,9 +24,8 @@ def walk(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from walk(child, f"{prefix}{name}.")
 
 
-def has_ordinary_state(model: Any) -> bool:
-    """Tell whether ``model.state_dict()`` has each module's parameters and persistent buffers, and nothing else."""
-    modules = [module for _, module in walk(model)]
+def has_ordinary_state(modules: Sequence[Any]) -> bool:
+    """Tell whether the state dict of a model has its modules' parameters and persistent buffers, and nothing else."""
     if not all(map(_is_torchs_state, set(map(type, modules)))):
         return False
     return not any(vars(module).get(hooks) for module in modules for hooks in _STATE_HOOKS)
@@ -38,11 +37,15 @@ def _is_torchs_state(cls: Any) -> bool:
     return all(getattr(cls, name) is getattr(torch.nn.Module, name) for name in _OWN_STATE)
 
 
-def set_evaluating(model: Any) -> Any:
-    """Return the model in evaluation mode: ``model.eval()``, which sets one flag of each module."""
+def set_evaluating(model: Any, modules: Sequence[Any]) -> Any:
+    """Return the model in evaluation mode: ``model.eval()``, which sets one flag of each module.
+
+    Args:
+        model: the model.
+        modules: all that are in it, itself included.
+    """
     import torch
 
-    modules = {id(module): module for _, module in walk(model)}.values()
     of_torch = [getattr(torch.nn.Module, name) for name in _OWN]
     if any([getattr(cls, name) for name in _OWN] != of_torch for cls in set(map(type, modules))):
         return model.eval()

@@ -24,7 +24,6 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from . import generators, repeated_modules, seam_check
-from .confined import Confined
 from .module_form import Form, Mould, is_atomic, library_of
 from .repeated_modules import Same, surroundings
 
@@ -36,7 +35,6 @@ _KNOWN = (
     *("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "warpload"),
     *("abc", "contextlib", "dataclasses", "functools", "typing"),
 )
-_constructors: dict[Any, Confined] = {}
 
 
 @contextlib.contextmanager
@@ -46,13 +44,15 @@ def copied(said: Callable[[], int]) -> Iterator[None]:
     Args:
         said: returns how much was logged and warned of so far.
     """
+    import torch
+
     if not repeated_modules.can_be_copied() or any(_hooks(name) for name in _HOOKS):
         yield
         return
     with contextlib.ExitStack() as replaced:
         replaced.enter_context(repeated_modules.copied())
         blocks = _Blocks(replaced, said)
-        replaced.enter_context(repeated_modules.module_constructor.replaced(blocks.begun))
+        replaced.enter_context(repeated_modules.constructor_of(torch.nn.Module).replaced(blocks.begun))
         yield
 
 
@@ -84,11 +84,11 @@ class _Blocks:
 
     def _meet(self, cls: Any) -> None:
         owner = next(each for each in cls.__mro__ if "__init__" in vars(each))
-        if owner not in _constructors and library_of(owner):
-            _constructors[owner] = Confined(lambda: owner, "__init__")
-        if owner in _constructors and library_of(cls) and not _constructors[owner].wanted_here():
-            construct = functools.partial(self._construct, owner)
-            self._replaced.enter_context(_constructors[owner].replaced(construct))
+        if not library_of(owner) or not library_of(cls):
+            return
+        constructor = repeated_modules.constructor_of(owner)
+        if not constructor.wanted_here():
+            self._replaced.enter_context(constructor.replaced(functools.partial(self._construct, owner)))
 
     def _construct(self, owner: Any, below: Function, module: Any, *arguments: Any, **keywords: Any) -> None:
         states: list[Any] = []
@@ -192,15 +192,8 @@ def _is_librarys(cls: Any) -> bool:
     known = (*_KNOWN, cls.__module__.partition(".")[0])
     for name, value in vars(cls).items():
         if name == "__init__":
-            value = _present(cls, value)
+            value = repeated_modules.present(cls)
         settings = getattr(getattr(value, "__func__", value), "__globals__", None)
         if settings is not None and str(settings.get("__name__")).partition(".")[0] not in known:
             return False
     return True
-
-
-def _present(cls: Any, found: Any) -> Any:
-    """Return a class's constructor, with ours taken for the one that it stands before."""
-    if cls in _constructors:
-        return _constructors[cls].present()
-    return repeated_modules.present(cls, found)

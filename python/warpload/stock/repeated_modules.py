@@ -25,24 +25,27 @@ from .module_form import Form, Mould, told_apart
 Function = Callable[..., Any]
 
 # The layers that models have most of.
-_LAYERS = (
-    ("torch.nn.modules.linear", "Linear"),
-    ("torch.nn.modules.conv", "Conv2d"),
-    ("torch.nn.modules.conv", "Conv3d"),
-    ("torch.nn.modules.normalization", "GroupNorm"),
-    ("torch.nn.modules.normalization", "LayerNorm"),
-)
+_LAYERS = ("Linear", "Conv2d", "Conv3d", "GroupNorm", "LayerNorm")
 _UNKNOWN: Any = object()
+_constructors: dict[Any, Confined] = {}
 
 
-def _class_of(name: str) -> Any:
+def constructor_of(cls: Any) -> Confined:
+    """Return the constructor of a class, to be replaced on one thread."""
+    if cls not in _constructors:
+        _constructors.setdefault(cls, Confined(lambda: cls, "__init__"))
+    return _constructors[cls]
+
+
+def present(cls: Any) -> Any:
+    """Return a class's own constructor as others see it, with ours taken for the one that it stands before, or None."""
+    return _constructors[cls].present() if cls in _constructors else vars(cls).get("__init__")
+
+
+def _layers() -> list[Any]:
     import torch
 
-    return getattr(torch.nn, name)
-
-
-module_constructor = Confined(lambda: _class_of("Module"), "__init__")
-_constructors = [Confined(functools.partial(_class_of, name), "__init__") for _, name in _LAYERS]
+    return [getattr(torch.nn, name) for name in _LAYERS]
 
 
 @contextlib.contextmanager
@@ -53,9 +56,8 @@ def copied() -> Iterator[None]:
         return
     with contextlib.ExitStack() as replaced:
         noted: dict[Hashable, Mould | None] = {}
-        for constructor, (_, name) in zip(_constructors, _LAYERS, strict=True):
-            build = functools.partial(_construct, noted, _class_of(name))
-            replaced.enter_context(constructor.replaced(build))
+        for layer in _layers():
+            replaced.enter_context(constructor_of(layer).replaced(functools.partial(_construct, noted, layer)))
         yield
 
 
@@ -68,26 +70,10 @@ def is_patched() -> bool:
     """Tell whether anything that a layer is built with is not torch's own, so that each call of it counts."""
     import torch
 
-    classes = [torch.nn.Module, *(_class_of(name) for _, name in _LAYERS)]
+    classes = [torch.nn.Module, *_layers()]
     functions = [getattr(cls, name, None) for cls in classes for name in ("__setattr__", "reset_parameters")]
-    functions += [constructor.present() for constructor in _constructors]
-    functions += [module_constructor.present(), *(each for each in vars(torch.nn.init).values() if callable(each))]
+    functions += [*map(present, classes), *(each for each in vars(torch.nn.init).values() if callable(each))]
     return bool(construction.foreign_patch() or _registration_hooks()) or not all(map(_is_torchs, functions))
-
-
-def present(cls: Any, found: Any) -> Any:
-    """Return a class's constructor as others see it, with ours taken for the one that it stands before.
-
-    Args:
-        cls: any class.
-        found: what stands there.
-    """
-    for constructor, name in zip(
-        (module_constructor, *_constructors), ("Module", *(name for _, name in _LAYERS)), strict=True
-    ):
-        if cls is _class_of(name):
-            return constructor.present()
-    return found
 
 
 def _is_torchs(function: Any) -> bool:
