@@ -265,20 +265,14 @@ def _construct(
 def _checkpoint_names(model: ModelMixin, weights: ModelWeights) -> dict[str, str]:
     """Map each key, as the model spells it, to the tensor's name in the checkpoint."""
     names = {name: name for name in weights.described}
-    if not weights.sharded and _may_be_renamed(
-        type(model), names
-    ):  # stock renames deprecated keys of single files only
+    if not weights.sharded and _may_be_renamed(names):  # stock renames deprecated keys of single files only
         model._fix_state_dict_keys_on_load(names)
     return names
 
 
-def _may_be_renamed(cls: Any, names: Collection[str]) -> bool:
-    """Tell whether a class's method could rename any of these keys, for which it looks at all of its modules."""
-    import diffusers
-
-    method = cls._fix_state_dict_keys_on_load
-    if method is not diffusers.ModelMixin._fix_state_dict_keys_on_load:
-        return True
+def _may_be_renamed(names: Collection[str]) -> bool:
+    """Tell whether diffusers' own method could rename any of these keys, for which it looks at all modules."""
+    method = seam_check.read("diffusers.models.modeling_utils", "ModelMixin._fix_state_dict_keys_on_load")
     known = {each for each in seam_check.words(method) if re.fullmatch(r"(\.\w+)+", each)}
     return known != _DEPRECATED | _SINCE_THEN or any(name.endswith(tuple(_DEPRECATED)) for name in names)
 
