@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warpload.converting.plan import Conversion, IndexConversion, shard_names
+from warpload.converting.plan import Conversion, IndexConversion, NothingToConvertError, named
+from warpload.stock.model_files import read_json, weight_map_of
 
 if TYPE_CHECKING:
     import torch
@@ -58,9 +59,11 @@ def convert_index(conversion: IndexConversion) -> None:
         NothingToConvertError: it is no index.
         OSError: the result cannot be written.
     """
-    names = shard_names(conversion.source)
-    index = json.loads(conversion.source.read_text(encoding="utf-8"))
-    index["weight_map"] = {tensor: names[shard] for tensor, shard in index["weight_map"].items()}
+    index = read_json(conversion.source)
+    shards = weight_map_of(index)
+    if index is None or shards is None:
+        raise NothingToConvertError(f"{conversion.source} is no index of shards")
+    index["weight_map"] = {tensor: named(shard) for tensor, shard in shards.items()}
     conversion.target.parent.mkdir(parents=True, exist_ok=True)
     with _placed(conversion.target) as unfinished:
         unfinished.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")

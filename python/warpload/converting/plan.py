@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warpload.stock import pickles
-from warpload.stock.model_files import read_json
 
 
 class NothingToConvertError(Exception):
@@ -83,7 +82,7 @@ def make_plan(source: Path, output: Path | None) -> Plan:
     if not files:
         raise NothingToConvertError(f"{source} has no pickled weights such as pytorch_model.bin")
     into = source if output is None else output
-    targets = {file: into / file.relative_to(source).with_name(_named(file.name)) for file in files}
+    targets = {file: into / file.relative_to(source).with_name(named(file.name)) for file in files}
     return Plan(
         root=source,
         files=tuple(Conversion(file, target) for file, target in targets.items() if file.suffix == ".bin"),
@@ -93,19 +92,12 @@ def make_plan(source: Path, output: Path | None) -> Plan:
     )
 
 
-def shard_names(index: Path) -> dict[str, str]:
-    """Return an index's own names of shards with what they are called as safetensors.
+def named(name: str) -> str:
+    """Return what a file of pickled weights is called as safetensors.
 
     Raises:
-        NothingToConvertError: it is no index, or has names that are no shards'.
+        NothingToConvertError: it is no name of one.
     """
-    names = (read_json(index) or {}).get("weight_map")
-    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
-        raise NothingToConvertError(f"{index} is no index of shards")
-    return {name: _named(name) for name in set(names.values())}
-
-
-def _named(name: str) -> str:
     converted = pickles.safetensors_name(name)
     if converted is None:
         raise NothingToConvertError(f"{name!r} is no name of a shard of pickled weights")

@@ -33,7 +33,15 @@ def shards_of(path: Path) -> list[Path]:
     """Return the files that hold a model's weights: the weight file itself, or the shards that an index names."""
     if path.suffix != ".json":
         return [path]
-    shards = (read_json(path) or {}).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
-        return []
-    return [path.parent / name for name in set(shards.values())]
+    return [path.parent / name for name in set((weight_map_of(read_json(path)) or {}).values())]
+
+
+def weight_map_of(index: dict[str, Any] | None) -> dict[str, str] | None:
+    """Return what an index says of each tensor: the name of its shard. None where it is no index.
+
+    Args:
+        index: as ``read_json`` returns it.
+    """
+    shards = (index or {}).get("weight_map")
+    is_one = isinstance(shards, dict) and all(isinstance(name, str) for name in shards.values())
+    return shards if is_one else None
