@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import collector, context, devices
+from .. import collector, context
 from ..models.joint_load import JointLoad
 from ..report import LoadReport
 from ..stock import hub, seam_check, unexpected
-from ..stock.refusal import NotNativeError
 from . import early_start
 from .folder import Component
 
@@ -91,7 +90,7 @@ def _components(
             continue
         found.add(folder)
         joint.name(os.path.join(source, subfolder or ""), name)
-        asked.keywords[name] = own
+        asked.calls[name] = early_start.AskedInCall(own, {})
         library = str(getattr(spec.type_hint, "__module__", "")).partition(".")[0]
         yield Component(name, library, getattr(spec.type_hint, "__name__", ""), str(folder), variant)
 
@@ -137,26 +136,16 @@ class _Asked:
     """What is asked for of each component; see ``early_start.Asked``.
 
     Attributes:
-        keywords: of each component's own load.
+        calls: what each component's own load is given.
     """
 
     def __init__(self) -> None:
-        self.keywords: dict[str, Mapping[str, Any]] = {}
+        self.calls: dict[str, early_start.AskedInCall] = {}
 
     def code(self, component: Component, rules: Any) -> str | None:
         """Return the dtype; see ``Asked``."""
-        import torch
-
-        own = self.keywords[component.name]
-        dtype = own.get("torch_dtype") if own.get("dtype") is None else own["dtype"]
-        if dtype is not None and not isinstance(dtype, torch.dtype):
-            raise NotNativeError(f"dtype {dtype!r} is not a torch.dtype")
-        code: str | None = rules.code(dtype, component.folder)
-        return code
+        return self.calls[component.name].code(component, rules)
 
     def device(self, component: Component, of_diffusers: bool) -> torch.device | None:
         """Return the device; see ``Asked``."""
-        device_map = self.keywords[component.name].get("device_map")
-        if isinstance(device_map, dict):
-            return None
-        return devices.arena_device(device_map if of_diffusers else devices.spelled_by_transformers(device_map))
+        return self.calls[component.name].device(component, of_diffusers)
