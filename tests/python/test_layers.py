@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipelines"}),
     frozenset({"moving"}),
     frozenset({"facade"}),
-    frozenset({"demo", "measuring", "bench", "converting"}),
+    frozenset({"demo", "measuring", "bench", "converting", "refusing"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

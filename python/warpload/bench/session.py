@@ -30,6 +30,7 @@ from warpload.measuring.contenders import CONTENDERS, FLOOR, OWN
 from warpload.measuring.measure import Plan, Point, measure
 from warpload.measuring.results import AXES, GROWTH, SCENARIOS, Results, as_json
 from warpload.measuring.runs import ELEMENT_SIZES
+from warpload.refusing import refuse
 
 CACHES = ("warm", "cold")
 DTYPES = tuple(name for name in ELEMENT_SIZES if name != "none")
@@ -68,16 +69,11 @@ def run_bench(options: BenchOptions, console: Console | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="warpload-bench-", dir=_work_folder(options)) as work:
             return _run(options, Path(work), console)
     except (UsageError, ModelError) as error:
-        return _refuse(console, str(error), 2)
+        return refuse(console, str(error), 2)
     except KeyboardInterrupt:
-        return _refuse(console, "interrupted", 130)
+        return refuse(console, "interrupted", 130)
     except (OSError, ValueError, WarploadError) as error:
-        return _refuse(console, str(error), 1)
-
-
-def _refuse(console: Console, sentence: str, status: int) -> int:
-    console.print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return status
+        return refuse(console, str(error), 1)
 
 
 def _check(options: BenchOptions) -> None:

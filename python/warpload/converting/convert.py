@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warpload.converting.plan import Conversion, IndexConversion, NothingToConvertError, named
+from warpload.converting.plan import Conversion, NothingToConvertError, named
 from warpload.stock.model_files import read_json, weight_map_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def convert(conversion: Conversion, advance: Advance = lambda _: None) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
-def convert_index(conversion: IndexConversion) -> None:
+def convert_index(conversion: Conversion) -> None:
     """Write an index of the converted shards: what it says of tensors stays as it is.
 
     Raises:

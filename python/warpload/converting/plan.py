@@ -15,24 +15,11 @@ class NothingToConvertError(Exception):
 
 @dataclass(frozen=True)
 class Conversion:
-    """One file of pickled weights.
+    """One file of pickled weights, or an index of shards.
 
     Attributes:
         source: the file.
         target: what is written.
-    """
-
-    source: Path
-    target: Path
-
-
-@dataclass(frozen=True)
-class IndexConversion:
-    """An index of shards: its tensors' names stay, the shards' names change.
-
-    Attributes:
-        source: the file.
-        target: what is written, once all of its shards are.
     """
 
     source: Path
@@ -46,14 +33,14 @@ class Plan:
     Attributes:
         root: the folder, or the folder of a single file.
         files: are converted.
-        indexes: go with them.
+        indexes: are written once their shards are: tensors' names stay, the shards' names change.
         others: are copied; none where the result goes beside what is there.
         output: where the result goes.
     """
 
     root: Path
     files: tuple[Conversion, ...]
-    indexes: tuple[IndexConversion, ...]
+    indexes: tuple[Conversion, ...]
     others: tuple[Path, ...]
     output: Path
 
@@ -86,7 +73,7 @@ def make_plan(source: Path, output: Path | None) -> Plan:
     return Plan(
         root=source,
         files=tuple(Conversion(file, target) for file, target in targets.items() if file.suffix == ".bin"),
-        indexes=tuple(IndexConversion(file, target) for file, target in targets.items() if file.suffix == ".json"),
+        indexes=tuple(Conversion(file, target) for file, target in targets.items() if file.suffix == ".json"),
         others=() if output is None else tuple(file for file in _files_of(source) if file not in targets),
         output=into,
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from warpload.converting.convert import ConversionError, convert, convert_index
 from warpload.converting.plan import Conversion, NothingToConvertError, Plan, make_plan
+from warpload.refusing import refuse
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,12 @@ def run_convert(options: ConvertOptions, console: Console | None = None) -> int:
         _check_room(plan, waiting)
         _convert_all(plan, waiting, options, console)
     except KeyboardInterrupt:
-        return _refuse(console, "interrupted; the files that are finished stay", 130)
+        return refuse(console, "interrupted; the files that are finished stay", 130)
     except NothingToConvertError as error:
-        return _refuse(console, str(error), 2)
+        return refuse(console, str(error), 2)
     except (ConversionError, OSError) as error:
-        return _refuse(console, str(error), 1)
+        return refuse(console, str(error), 1)
     return 0
-
-
-def _refuse(console: Console, sentence: str, status: int) -> int:
-    console.print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return status
 
 
 def _check_room(plan: Plan, waiting: list[Conversion]) -> None:
@@ -63,7 +60,7 @@ def _convert_all(plan: Plan, waiting: list[Conversion], options: ConvertOptions,
         for each in waiting:
             name = str(each.source.relative_to(plan.root))
             progress.update(task, description=name)
-            size += convert(each, lambda done: _advance(progress, task, done))
+            size += convert(each, functools.partial(progress.advance, task))
             _say(console, f"{name} -> {each.target.name}")
     for file in plan.others:
         target = plan.output / file.relative_to(plan.root)
@@ -81,10 +78,6 @@ def _convert_all(plan: Plan, waiting: list[Conversion], options: ConvertOptions,
     )
     if plan.output == plan.root and waiting:
         _say(console, "The pickles are still there: stock and warpload take the safetensors from now on.")
-
-
-def _advance(progress: Progress, task: TaskID, done: int) -> None:
-    progress.advance(task, done)
 
 
 def _say(console: Console, sentence: str) -> None:

@@ -21,6 +21,7 @@ from warpload.measuring import machine, weights
 from warpload.measuring.comparison import compare
 from warpload.measuring.fresh_process import ContenderError
 from warpload.measuring.runs import ELEMENT_SIZES, Conditions
+from warpload.refusing import refuse
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,18 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     """Run the demonstration; returns the process's exit status."""
     console = console or Console()
     if options.dtype not in ELEMENT_SIZES or options.dtype == "none":
-        return _refuse(console, f"--dtype is {options.dtype!r}, not float16, bfloat16 or float32", 2)
+        return refuse(console, f"--dtype is {options.dtype!r}, not float16, bfloat16 or float32", 2)
     try:
         with _pipeline(options, console) as model:
             return _compare_all(model, options, console)
     except KeyboardInterrupt:
-        return _refuse(console, "interrupted", 130)
+        return refuse(console, "interrupted", 130)
     except ContenderError as error:
-        return _refuse(console, f"a load failed: {error.reason}", 1)
+        return refuse(console, f"a load failed: {error.reason}", 1)
     except ModelError as error:
-        return _refuse(console, str(error), 2)
+        return refuse(console, str(error), 2)
     except (OSError, ValueError, WarploadError) as error:
-        return _refuse(console, str(error), 1)
-
-
-def _refuse(console: Console, sentence: str, status: int) -> int:
-    console.print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return status
+        return refuse(console, str(error), 1)
 
 
 def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
