@@ -24,17 +24,6 @@
 
 namespace warpload::convert_internal {
 
-template <DType kType>
-inline constexpr std::size_t kElementBytes = 2;
-template <>
-inline constexpr std::size_t kElementBytes<DType::f32> = 4;
-template <>
-inline constexpr std::size_t kElementBytes<DType::f64> = 8;
-template <>
-inline constexpr std::size_t kElementBytes<DType::f8_e4m3> = 1;
-template <>
-inline constexpr std::size_t kElementBytes<DType::f8_e5m2> = 1;
-
 template <class Lanes, DType kSource, DType kDestination>
 void cast_elements(const std::byte* source, std::byte* destination, std::size_t count) noexcept {
   constexpr std::size_t kSourceStep = Lanes::kCount * kElementBytes<kSource>;

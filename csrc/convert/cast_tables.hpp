@@ -14,6 +14,17 @@ inline constexpr DType kCastDestinations[] = {DType::f16, DType::bf16, DType::f3
 inline constexpr std::size_t kCastSourceCount = sizeof(kCastSources) / sizeof(kCastSources[0]);
 inline constexpr std::size_t kCastDestinationCount = sizeof(kCastDestinations) / sizeof(kCastDestinations[0]);
 
+template <DType kType>
+inline constexpr std::size_t kElementBytes = 2;
+template <>
+inline constexpr std::size_t kElementBytes<DType::f32> = 4;
+template <>
+inline constexpr std::size_t kElementBytes<DType::f64> = 8;
+template <>
+inline constexpr std::size_t kElementBytes<DType::f8_e4m3> = 1;
+template <>
+inline constexpr std::size_t kElementBytes<DType::f8_e5m2> = 1;
+
 // rows[s].functions[d] casts kCastSources[s] to kCastDestinations[d]; nullptr where the two are the
 // same type. Plain arrays: an inline member of std::array, compiled for AVX-512, could end up serving
 // the whole program.

@@ -1,18 +1,7 @@
 // Dequantisation with AVX-512 (F, BW, VL, DQ). Compiled with those instructions enabled, and called only on processors
 // that have them; see cast_loop.hpp for why nothing here may have linkage.
 
-// The intrinsics of GCC 12 start from registers that are undefined on purpose and warn of it
-// (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
+#include "convert/avx512_intrinsics.hpp"
 #include "convert/dequant_loop.hpp"
 
 namespace warpload::convert_internal {

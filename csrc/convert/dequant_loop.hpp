@@ -40,13 +40,6 @@ void read_block(const std::uint8_t* block, std::byte* out) noexcept {
   }
 }
 
-template <DType kType>
-inline constexpr std::size_t kResultBytes = 2;
-template <>
-inline constexpr std::size_t kResultBytes<DType::f32> = 4;
-template <>
-inline constexpr std::size_t kResultBytes<DType::f64> = 8;
-
 // Narrower results go through a few numbers of fp32, which stay in the core's first cache.
 template <class Lanes, BlockType kType, DType kDestination>
 void dequantize(const std::byte* source, std::byte* destination, std::size_t count) noexcept {
@@ -69,7 +62,7 @@ void dequantize(const std::byte* source, std::byte* destination, std::size_t cou
       }
       narrow(numbers, destination, some * kElements);
       block += some * kBytes;
-      destination += some * kElements * kResultBytes<kDestination>;
+      destination += some * kElements * kElementBytes<kDestination>;
       count -= some;
     }
   }

@@ -68,6 +68,13 @@ class Recorder {
     return pieces_;
   }
 
+  void open_with_the_first_piece(Gate& gate) {
+    answer = [&gate](const MappingPages&, ByteRange) {
+      gate.open();
+      return true;
+    };
+  }
+
   std::function<bool(const MappingPages&, ByteRange)> answer = [](const MappingPages&, ByteRange) { return true; };
   std::function<bool(ByteRange)> resident = [](ByteRange) { return true; };
   std::function<bool(ByteRange)> backed = [](ByteRange) { return false; };
@@ -149,10 +156,7 @@ TEST_F(ViewPopulatorTest, WhereTheUserHasComeAsFarItGoesAheadOfHimAndComesBackAt
 
 TEST_F(ViewPopulatorTest, ItsEndDoesNotWaitForWhatIsLeft) {
   Gate begun;
-  recorder_.answer = [&](const MappingPages&, ByteRange) {
-    begun.open();
-    return true;
-  };
+  recorder_.open_with_the_first_piece(begun);
   constexpr std::uint64_t kMany = std::uint64_t{1} << 40;
   {
     ViewPopulator populator(recorder_.calls());
@@ -165,10 +169,7 @@ TEST_F(ViewPopulatorTest, ItsEndDoesNotWaitForWhatIsLeft) {
 TEST_F(ViewPopulatorTest, ItsEndDoesNotWaitForAPause) {
   Gate begun;
   recorder_.rest = kForEver;
-  recorder_.answer = [&](const MappingPages&, ByteRange) {
-    begun.open();
-    return true;
-  };
+  recorder_.open_with_the_first_piece(begun);
   {
     ViewPopulator populator(recorder_.calls());
     static_cast<void>(populator.add({{first_, {{0, 100 * kPiece}}}}, 0));
@@ -199,10 +200,7 @@ TEST_F(ViewPopulatorTest, WhileALoadGoesOnAnEighthOfTheTimeIsWork) {
 TEST_F(ViewPopulatorTest, ALoadThatIsOverPausesNoMore) {
   Gate begun;
   recorder_.rest = kForEver;
-  recorder_.answer = [&](const MappingPages&, ByteRange) {
-    begun.open();
-    return true;
-  };
+  recorder_.open_with_the_first_piece(begun);
   ViewPopulator populator(recorder_.calls());
   const auto ticket = populator.add({{first_, {{0, 100 * kPiece}}}}, 0);
   begun.wait();

@@ -9,14 +9,12 @@
 #include "cpp/support/safetensors_bytes.hpp"
 #include "format/safetensors_header.hpp"
 #include "fuzz/support.hpp"
-#include "warpload/error.hpp"
 
 namespace {
 
-using warpload::Error;
 using warpload::HeaderTensor;
 using warpload::SafetensorsHeader;
-using warpload::fuzz::check_error;
+using warpload::fuzz::accepted_or_refused;
 using warpload::fuzz::require;
 using warpload::fuzz::text_of;
 
@@ -36,11 +34,7 @@ void check_header(const SafetensorsHeader& header, std::uint64_t size) {
 
 void fuzz_header(std::string_view bytes) {
   const warpload::testing::MemorySource source(bytes);
-  try {
-    check_header(warpload::read_safetensors_header(source), source.size());
-  } catch (const Error& error) {
-    check_error(error);
-  }
+  accepted_or_refused([&source] { check_header(warpload::read_safetensors_header(source), source.size()); });
 }
 
 }  // namespace

@@ -22,6 +22,16 @@ inline void check_error(const Error& error) {
   require(!error.range() || error.range()->begin <= error.range()->end);
 }
 
+// Whatever is not accepted has to be refused by such an error.
+template <class Read>
+void accepted_or_refused(Read&& read) {
+  try {
+    read();
+  } catch (const Error& error) {
+    check_error(error);
+  }
+}
+
 inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};
 }

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from gguf import GGMLQuantizationType as Type
 
+from .models import flux_transformer
 from .parts import Part
 
 Array = npt.NDArray[np.generic]
@@ -92,16 +93,14 @@ def of_shapes(shapes: Mapping[str, Sequence[int]], kind: Type) -> Tensors:
     return tensors
 
 
-FLUX = Part(
-    "FluxTransformer2DModel",
+# As large as whole blocks of numbers in each row take.
+FLUX = flux_transformer.but(
     attention_head_dim=64,
     axes_dims_rope=[16, 24, 24],
     guidance_embeds=True,
     in_channels=256,
     joint_attention_dim=256,
     num_attention_heads=4,
-    num_layers=1,
-    num_single_layers=1,
     pooled_projection_dim=256,
 )
 Z_IMAGE = Part(
