@@ -22,12 +22,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = std::size_t{128} << 10;
 
-// How often this thread has waited or had a disk asked: grows where something was not in memory, whoever owns the file.
-long waits_of_thread() noexcept {
-  struct rusage usage{};
-  return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw + usage.ru_inblock : 0;
-}
-
 std::uint64_t read_pieces(int descriptor, ByteRange range) {
   std::array<std::byte, kPieceBytes> piece;
   std::uint64_t offset = range.begin;
@@ -43,6 +37,11 @@ std::uint64_t read_pieces(int descriptor, ByteRange range) {
 
 }  // namespace
 
+long waits_of_thread() noexcept {
+  struct rusage usage{};
+  return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw + usage.ru_inblock : 0;
+}
+
 ReadCost read_away(const std::string& path, ByteRange range) {
   const long before = waits_of_thread();
   ReadCost cost;
@@ -57,8 +56,9 @@ ReadCost read_away(const std::string& path, ByteRange range) {
   return cost;
 }
 
-FolderReader::FolderReader(std::vector<FolderToRead> folders, std::uint64_t budget, ReadAway read)
+FolderReader::FolderReader(std::vector<FolderToRead> folders, std::uint64_t budget, ReadAway read, CountWaits waits)
     : read_(std::move(read)),
+      waits_(std::move(waits)),
       budget_(budget),
       folders_(std::make_move_iterator(folders.begin()), std::make_move_iterator(folders.end())) {
   try {
@@ -170,8 +170,8 @@ bool FolderReader::is_cold(Listed& listed) {
   return cold;
 }
 
-FolderReader::Listed FolderReader::list(const FolderToRead& folder) {
-  const long before = waits_of_thread();
+FolderReader::Listed FolderReader::list(const FolderToRead& folder) const {
+  const long before = waits_();
   const std::string& ending = folder.below ? *folder.below : folder.suffix;
   Listed listed;
   std::error_code error;
@@ -187,7 +187,7 @@ FolderReader::Listed FolderReader::list(const FolderToRead& folder) {
       listed.files.push_back({.path = path, .range = {0, first}, .most = folder.most_of_file});
     }
   }
-  listed.waited = waits_of_thread() != before;
+  listed.waited = waits_() != before;
   return listed;
 }
 

@@ -38,6 +38,11 @@ struct ReadCost {
 // Reads a part of a file, but not for what is in it. What cannot be read costs nothing.
 using ReadAway = std::function<ReadCost(const std::string& path, ByteRange range)>;
 
+// How often the calling thread has waited or had a disk asked: grows where something was not in memory, whoever owns
+// it.
+using CountWaits = std::function<long()>;
+[[nodiscard]] long waits_of_thread() noexcept;
+
 // By pread: unlike what posix_fadvise asks for, the bytes are all there afterwards, and no more than a piece a thread
 // is under way, so that whoever needs the disk meanwhile has it, too.
 [[nodiscard]] ReadCost read_away(const std::string& path, ByteRange range);
@@ -59,8 +64,9 @@ class FolderReader {
   static constexpr std::size_t kTries = 4;     // files of a folder
   static constexpr std::uint64_t kPartBytes = std::uint64_t{1} << 20;  // of a large file, for one thread
 
-  // Begins. No more than `budget` bytes are read.
-  FolderReader(std::vector<FolderToRead> folders, std::uint64_t budget, ReadAway read = read_away);
+  // Begins. No more than `budget` bytes are read. `waits` tells whether a folder had to be waited for to be listed.
+  FolderReader(std::vector<FolderToRead> folders, std::uint64_t budget, ReadAway read = read_away,
+               CountWaits waits = waits_of_thread);
   FolderReader(const FolderReader&) = delete;
   FolderReader& operator=(const FolderReader&) = delete;
   ~FolderReader();
@@ -88,7 +94,7 @@ class FolderReader {
     bool waited = false;
   };
 
-  [[nodiscard]] static Listed list(const FolderToRead& folder);
+  [[nodiscard]] Listed list(const FolderToRead& folder) const;
   void lead() noexcept;
   [[nodiscard]] bool is_sample_cold();
   void work() noexcept;
@@ -98,6 +104,7 @@ class FolderReader {
   [[nodiscard]] bool read(const Part& part);
 
   const ReadAway read_;
+  const CountWaits waits_;
   std::atomic<std::uint64_t> files_ = 0;
   std::atomic<std::uint64_t> bytes_ = 0;
   const std::uint64_t budget_;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -69,7 +70,7 @@ class Recorder {
 class FolderReaderTest : public ::testing::Test {
  protected:
   void run(std::vector<FolderToRead> folders, std::uint64_t budget = kUnlimited) {
-    FolderReader reader(std::move(folders), budget, recorder_.reads());
+    FolderReader reader(std::move(folders), budget, recorder_.reads(), [this] { return waits_of_listing_(); });
     reader.join();
     bytes_ = reader.bytes();
     files_ = reader.files();
@@ -91,6 +92,7 @@ class FolderReaderTest : public ::testing::Test {
 
   const TemporaryDirectory directory_;
   Recorder recorder_;
+  std::function<long()> waits_of_listing_ = [] { return 0; };  // a thread waits for others of this machine, too
   std::uint64_t bytes_ = 0;
   std::uint64_t files_ = 0;
 };
@@ -137,6 +139,14 @@ TEST_F(FolderReaderTest, AFolderWhoseFirstFilesAreThereIsTakenToBeThere) {
   EXPECT_EQ(std::ranges::count_if(read, [this](auto& each) { return each.starts_with(path("folder0/")); }), 20);
   EXPECT_LE(std::ranges::count_if(read, [this](auto& each) { return each.starts_with(path("folder1/")); }),
             static_cast<std::ptrdiff_t>(FolderReader::kTries));
+}
+
+TEST_F(FolderReaderTest, AFolderThatHadToBeWaitedForToBeListedIsRead) {
+  recorder_.is_cold = [](const std::string&) { return false; };
+  std::atomic<long> waits = 0;
+  waits_of_listing_ = [&waits] { return ++waits; };
+  run(folders(2, 20));
+  EXPECT_EQ(recorder_.set().size(), 40U);
 }
 
 TEST_F(FolderReaderTest, ALargeFileIsReadInPartsUpToItsEnd) {
