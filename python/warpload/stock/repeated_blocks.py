@@ -107,9 +107,9 @@ class _Blocks:
         if noted.times == 1 or noted.is_hopeless:  # most blocks are the only ones of their kind
             below(module, *arguments, **keywords)
             return
-        before = (generators.states(), self._said())
+        drawn, said = generators.states(), self._said()
         below(module, *arguments, **keywords)
-        if not generators.same(before[0], generators.states()) or self._said() != before[1]:
+        if not generators.same(drawn, generators.states()) or self._said() != said:
             noted.is_hopeless = True
         else:
             noted.add(Form.of(module), [_state(each) for each in states], self._is_own)
