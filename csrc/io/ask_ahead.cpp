@@ -7,9 +7,8 @@
 namespace warpload {
 
 void ask_ahead(int descriptor, ByteRange range) noexcept {
-  constexpr std::uint64_t kPieceBytes = std::uint64_t{128} << 10;
-  for (std::uint64_t begin = range.begin; begin < range.end; begin += kPieceBytes) {
-    const std::uint64_t size = std::min(kPieceBytes, range.end - begin);
+  for (std::uint64_t begin = range.begin; begin < range.end; begin += kAskedAtOnce) {
+    const std::uint64_t size = std::min(kAskedAtOnce, range.end - begin);
     ::posix_fadvise(descriptor, static_cast<off_t>(begin), static_cast<off_t>(size), POSIX_FADV_WILLNEED);
   }
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "io/ask_ahead.hpp"
 #include "io/fault_in.hpp"
 
 namespace warpload {
@@ -54,6 +55,16 @@ bool MappingPages::is_backed(ByteRange range, const PageMap& pages) const noexce
   const std::lock_guard lock(mutex_);
   const auto bytes = part(range);
   return !bytes.empty() && pages.is_backed(&bytes.front()) && pages.is_backed(&bytes.back());
+}
+
+void MappingPages::ask_ahead(ByteRange range) const noexcept {
+  for (std::uint64_t begin = range.begin; begin < range.end; begin += kAskedAtOnce) {
+    const std::lock_guard lock(mutex_);
+    const auto bytes = part({begin, std::min(begin + kAskedAtOnce, range.end)});
+    if (bytes.empty()) return;
+    std::byte* const first = page_of(bytes.data());
+    ::madvise(first, static_cast<std::size_t>(bytes.data() + bytes.size() - first), MADV_WILLNEED);
+  }
 }
 
 bool MappingPages::populate(ByteRange range) noexcept {

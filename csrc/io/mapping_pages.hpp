@@ -33,6 +33,9 @@ class MappingPages {
   // True when somebody has touched the bytes, by a look at the first page and the last.
   [[nodiscard]] bool is_backed(ByteRange range, const PageMap& pages) const noexcept;
 
+  // Asks the system to read these bytes into the page cache, and does not wait for it.
+  void ask_ahead(ByteRange range) const noexcept;
+
   // Has the pages of these bytes backed, as reading them would; reads them from the file where the page cache has not
   // got them. False when there is nothing more to be had: the mapping has gone, or the file has become shorter. A
   // kernel that does not know how (before Linux 5.14) is asked to read ahead.

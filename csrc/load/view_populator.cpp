@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <utility>
 
 namespace warpload {
@@ -11,6 +12,7 @@ using Clock = std::chrono::steady_clock;
 
 ViewPopulator::Calls real_calls() {
   return {.populate = [](MappingPages& pages, ByteRange range) { return pages.populate(range); },
+          .ask_ahead = [](const MappingPages& pages, ByteRange range) { pages.ask_ahead(range); },
           .is_resident = [](const MappingPages& pages, ByteRange range) { return pages.is_resident(range); },
           .is_backed = [](const MappingPages& pages, ByteRange range,
                           const PageMap& map) { return pages.is_backed(range, map); }};
@@ -23,6 +25,55 @@ struct ViewPopulator::Job {
   std::uint64_t budget = 0;
   PageMap map = {};
   bool paced = true;  // under the populator's lock
+};
+
+// The pieces of one range, in order, some of which are looked at ahead: what is not in the page cache the disk is asked
+// for, as far as the budget goes.
+class ViewPopulator::Pieces {
+ public:
+  struct Piece {
+    ByteRange range;
+    bool wanted;  // false where it would have to be read, and the budget is used up
+  };
+
+  Pieces(const Calls& calls, const MappingPages& pages, ByteRange range, std::uint64_t& budget)
+      : calls_(calls), pages_(pages), left_(range), budget_(budget) {}
+
+  std::optional<Piece> next() {
+    while (left_.begin < left_.end && (ahead_.empty() || left_.begin - ahead_.front().range.begin < kAskedBytes))
+      look();
+    if (ahead_.empty()) return std::nullopt;
+    const Piece piece = ahead_.front();
+    ahead_.pop_front();
+    return piece;
+  }
+
+  // Passes over the pieces before this one, which begins at an offset that next() would have come to.
+  void pass_to(std::uint64_t begin) {
+    while (!ahead_.empty() && ahead_.front().range.begin < begin) ahead_.pop_front();
+    left_.begin = std::max(left_.begin, begin);
+  }
+
+ private:
+  void look() {
+    const ByteRange piece{left_.begin, std::min(left_.begin + kPieceBytes, left_.end)};
+    left_.begin = piece.end;
+    bool wanted = true;
+    if (!calls_.is_resident(pages_, piece)) {
+      wanted = piece.size() <= budget_;
+      if (wanted) {
+        budget_ -= piece.size();
+        calls_.ask_ahead(pages_, piece);
+      }
+    }
+    ahead_.push_back({piece, wanted});
+  }
+
+  const Calls& calls_;
+  const MappingPages& pages_;
+  ByteRange left_;  // not looked at yet
+  std::uint64_t& budget_;
+  std::deque<Piece> ahead_;
 };
 
 std::uint64_t populate_budget(Populate wanted, std::uint64_t available) noexcept {
@@ -111,34 +162,25 @@ void ViewPopulator::run(Job& job) {
 
 // Where the user has been before, and is therefore likely to be now, some bytes are left to him, and postponed.
 void ViewPopulator::run(Job& job, MappingPages& pages, ByteRange range, std::vector<ByteRange>* postponed) {
+  Pieces pieces(calls_, pages, range, job.budget);
   bool behind = false;
-  for (std::uint64_t begin = range.begin; begin < range.end;) {
+  while (const auto piece = pieces.next()) {
     if (stopping()) return;
-    ByteRange piece{begin, std::min(begin + kPieceBytes, range.end)};
-    begin = piece.end;
-    if (calls_.is_backed(pages, piece, job.map)) {
+    const std::uint64_t begin = piece->range.begin;
+    if (calls_.is_backed(pages, piece->range, job.map)) {
       behind = true;
       continue;
     }
-    if (std::exchange(behind, false) && postponed != nullptr && range.end - piece.begin > kLeadBytes) {
-      begin = piece.begin + kLeadBytes;
-      postponed->push_back({piece.begin, begin});
+    if (std::exchange(behind, false) && postponed != nullptr && range.end - begin > kLeadBytes) {
+      postponed->push_back({begin, begin + kLeadBytes});
+      pieces.pass_to(begin + kLeadBytes);
       continue;
     }
-    if (!run_piece(job, pages, piece)) return;
+    if (!piece->wanted) continue;
+    const Clock::time_point before = Clock::now();
+    if (!calls_.populate(pages, piece->range)) return;  // nothing more of the mapping is to be had
+    pause(job, Clock::now() - before);
   }
-}
-
-// False when nothing more of the mapping is to be had.
-bool ViewPopulator::run_piece(Job& job, MappingPages& pages, ByteRange piece) {
-  const Clock::time_point before = Clock::now();
-  if (!calls_.is_resident(pages, piece)) {
-    if (piece.size() > job.budget) return true;
-    job.budget -= piece.size();
-  }
-  if (!calls_.populate(pages, piece)) return false;
-  pause(job, Clock::now() - before);
-  return true;
 }
 
 void ViewPopulator::pause(const Job& job, Clock::duration taken) {

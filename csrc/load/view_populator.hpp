@@ -3,6 +3,9 @@
 //   load   [==== Python builds the models =====]   the models are used
 //   pages  [p]   [p]   [p]   [p]   [p]   [p]   [p][p][p][p][p] ...      one thread, piece by piece, in the order of use
 //          paced: an eighth of the time         at full speed; ahead of the user where he has come as far
+//
+//   file   [ backed | asked for, where the page cache has not got it | not looked at yet ]    the disk is never idle
+//                   <--------------- kAskedBytes ------------------->
 #pragma once
 
 #include <chrono>
@@ -48,6 +51,7 @@ class ViewPopulator {
   // What is asked of a mapping, and how long the rests are; tests have others.
   struct Calls {
     std::function<bool(MappingPages&, ByteRange)> populate;
+    std::function<void(const MappingPages&, ByteRange)> ask_ahead;
     std::function<bool(const MappingPages&, ByteRange)> is_resident;
     std::function<bool(const MappingPages&, ByteRange, const PageMap&)> is_backed;
     int rest = kRest;
@@ -60,6 +64,8 @@ class ViewPopulator {
   static constexpr std::uint64_t kPieceBytes = std::uint64_t{512} << 10;
   // How far it goes ahead of a user who has come to where it is: as long as he takes for that, it is of use.
   static constexpr std::uint64_t kLeadBytes = std::uint64_t{8} << 20;
+  // How far ahead the disk is asked for what is to be backed: many requests, of which it works on several at once.
+  static constexpr std::uint64_t kAskedBytes = std::uint64_t{16} << 20;
 
   ViewPopulator();
   explicit ViewPopulator(Calls calls);
@@ -81,8 +87,8 @@ class ViewPopulator {
  private:
   void work();
   void run(Job& job);
+  class Pieces;
   void run(Job& job, MappingPages& pages, ByteRange range, std::vector<ByteRange>* postponed);
-  [[nodiscard]] bool run_piece(Job& job, MappingPages& pages, ByteRange piece);
   void pause(const Job& job, std::chrono::steady_clock::duration taken);
   [[nodiscard]] bool stopping();
 

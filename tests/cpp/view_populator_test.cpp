@@ -59,6 +59,7 @@ class Recorder {
 
   ViewPopulator::Calls calls() {
     return {.populate = [this](MappingPages& pages, ByteRange range) { return note(pages, range); },
+            .ask_ahead = [this](const MappingPages&, ByteRange range) { note_asked(range); },
             .is_resident = [this](const MappingPages&, ByteRange range) { return resident(range); },
             .is_backed = [this](const MappingPages&, ByteRange range, const PageMap&) { return backed(range); },
             .rest = rest};
@@ -66,6 +67,12 @@ class Recorder {
   std::vector<Piece> pieces() {
     const std::lock_guard lock(mutex_);
     return pieces_;
+  }
+
+  // What the disk was asked for, and how many pieces had been backed before.
+  std::vector<std::pair<std::uint64_t, std::size_t>> asked() {
+    const std::lock_guard lock(mutex_);
+    return asked_;
   }
 
   void open_with_the_first_piece(Gate& gate) {
@@ -88,8 +95,13 @@ class Recorder {
     }
     return answer(pages, range);
   }
+  void note_asked(ByteRange range) {
+    const std::lock_guard lock(mutex_);
+    asked_.emplace_back(range.begin, pieces_.size());
+  }
   std::mutex mutex_;
   std::vector<Piece> pieces_;
+  std::vector<std::pair<std::uint64_t, std::size_t>> asked_;
 };
 
 class ViewPopulatorTest : public ::testing::Test {
@@ -140,6 +152,25 @@ TEST_F(ViewPopulatorTest, WhatIsNotInThePageCacheIsReadWhileTheBudgetLasts) {
   const std::vector<Recorder::Piece> expected{
       {first_.get(), 0}, {first_.get(), kPiece}, {first_.get(), 4 * kPiece}, {first_.get(), 5 * kPiece}};
   EXPECT_EQ(recorder_.pieces(), expected);
+}
+
+TEST_F(ViewPopulatorTest, TheDiskIsAskedForWhatThePageCacheHasNotGotSomeMegabytesAhead) {
+  constexpr std::uint64_t kAhead = ViewPopulator::kAskedBytes / kPiece;
+  recorder_.resident = [](ByteRange range) { return range.begin / kPiece % 2 == 0; };
+  run({{first_, {{0, 2 * kAhead * kPiece}}}});
+  std::vector<std::pair<std::uint64_t, std::size_t>> expected;
+  for (std::uint64_t piece = 1; piece < 2 * kAhead; piece += 2) {
+    expected.emplace_back(piece * kPiece, piece < kAhead ? 0 : piece - kAhead + 1);
+  }
+  EXPECT_EQ(recorder_.asked(), expected);
+  EXPECT_EQ(recorder_.pieces().size(), 2 * kAhead);
+}
+
+TEST_F(ViewPopulatorTest, TheDiskIsNotAskedForMoreThanTheBudget) {
+  recorder_.resident = [](ByteRange) { return false; };
+  run({{first_, {{0, 5 * kPiece}}}, {second_, {{0, 5 * kPiece}}}}, 2 * kPiece + 1);
+  const std::vector<std::pair<std::uint64_t, std::size_t>> expected{{0, 0}, {kPiece, 0}};
+  EXPECT_EQ(recorder_.asked(), expected);
 }
 
 TEST_F(ViewPopulatorTest, WhereTheUserHasComeAsFarItGoesAheadOfHimAndComesBackAtTheEnd) {
