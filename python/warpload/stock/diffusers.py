@@ -217,7 +217,7 @@ def build(
     check_own_loading(cls, diffusers.ModelMixin, _LOADING_METHODS)
     config, unused, _ = cls.load_config(str(folder), return_unused_kwargs=True, return_commit_hash=True, **settings)
     model = _construct(cls, copy.deepcopy(config), dict(unused), dtype, attempt)
-    tree = list(module_tree.walk(model))
+    tree = module_tree.walk(model)
     try:
         _fill(cls, model, tree, dtype, weights)
     except NotNativeError as error:

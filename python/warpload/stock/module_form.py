@@ -40,7 +40,7 @@ def is_atomic(value: Any) -> bool:
 
 def told_apart(values: Any) -> tuple[Any, ...]:
     """Return plain values as a key that has their types, as 1, 1.0 and True are equal."""
-    return tuple((type(value), told_apart(value) if isinstance(value, tuple) else value) for value in values)
+    return tuple([(type(value), told_apart(value) if isinstance(value, tuple) else value) for value in values])
 
 
 def library_of(cls: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 # What a class may have its own version of, which is then to be called.
@@ -11,17 +11,21 @@ _OWN_STATE = ("__setattr__", "_save_to_state_dict", "get_extra_state", "state_di
 _STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks")
 
 
-def walk(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each module after those that it is in, with its dotted name and a dot; as often as it is in the tree.
+def walk(model: Any) -> list[tuple[str, Any]]:
+    """Return each module after those that it is in, with its dotted name and a dot; as often as it is in the tree.
 
     Args:
         model: the module to begin with.
-        prefix: what its names begin with.
     """
-    yield prefix, model
-    for name, child in model._modules.items():
-        if child is not None:
-            yield from walk(child, f"{prefix}{name}.")
+    found: list[tuple[str, Any]] = []
+    left = [("", model)]  # the next one is the last
+    while left:
+        branch = left.pop()
+        found.append(branch)
+        prefix, module = branch
+        children = reversed(module._modules.items())
+        left += [(f"{prefix}{name}.", child) for name, child in children if child is not None]
+    return found
 
 
 def has_ordinary_state(modules: Sequence[Any]) -> bool:

@@ -481,6 +481,14 @@ SEAMS: tuple[Seam, ...] = (
         optional=True,
     ),
     Seam(
+        "transformers.core_model_loading",
+        "spawn_materialize",
+        "repetitions",
+        "is replaced on one thread: tensors that are in memory already need no pool of threads",
+        parameters=("thread_pool", "tensor"),
+        optional=True,
+    ),
+    Seam(
         "transformers.conversion_mapping",
         "get_checkpoint_conversion_mapping",
         "repetitions",

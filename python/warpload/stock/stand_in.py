@@ -255,6 +255,10 @@ def _stands_in(value: Any) -> TypeGuard[StandIn]:
     return issubclass(type(value), StandIn)
 
 
+def _has_stand_ins(module: ModuleType) -> bool:
+    return any(issubclass(cls, StandIn) for cls in set(map(type, list(_namespace(module).values()))))
+
+
 def _namespace(owner: Any) -> Mapping[str, Any]:
     """Return what a module or a class has itself; nobody notices."""
     if isinstance(owner, ModuleType):
@@ -275,7 +279,7 @@ def watch() -> None:
         return
     here.found = False
     for module in _holders():
-        if type(module) is ModuleType and any(map(_stands_in, list(_namespace(module).values()))):
+        if type(module) is ModuleType and _has_stand_ins(module):
             module.__class__ = WatchedModule
 
 
@@ -292,5 +296,5 @@ def settle(stand_ins: Iterable[StandIn], came: ModuleType) -> None:
         for name, value in list(namespace.items()):
             if id(value) in real:
                 setattr(module, name, real[id(value)])
-        if not any(map(_stands_in, list(namespace.values()))):
+        if not _has_stand_ins(module):
             become_plain(module, WatchedModule)

@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from .. import context, devices, forked
 from ..dtypes import FLOATING_POINT, code_of, code_of_name
-from . import construction, hub, kept_in_float32, repeated_blocks, repeated_renames, seam_check, unexpected
+from . import (
+    construction,
+    hub,
+    kept_in_float32,
+    repeated_blocks,
+    repeated_renames,
+    seam_check,
+    tensors_in_hand,
+    unexpected,
+)
 from .call import FETCHING, OFFLOADING, Call, whole_device
 from .model_files import read_config, with_variant
 from .refusal import NotNativeError, check_own_loading
@@ -218,7 +227,11 @@ def build(
 
     def load() -> tuple[PreTrainedModel, dict[str, Any]]:
         try:
-            with repeated_blocks.copied(attempt.said), repeated_renames.compiled_when_asked(tensors.keys()):
+            with (
+                repeated_blocks.copied(attempt.said),
+                repeated_renames.compiled_when_asked(tensors.keys()),
+                tensors_in_hand.taken_without_threads(),
+            ):
                 loaded: tuple[PreTrainedModel, dict[str, Any]] = stock(
                     None, state_dict=tensors, output_loading_info=True, **arguments
                 )
