@@ -24,6 +24,7 @@ from .stock import at_once, seam_check
 
 if TYPE_CHECKING:
     from .models.joint_load import JointLoad
+    from .models.planned_files import PlannedFiles
     from .pipelines.pipeline_load import PipelineLoad
     from .stock.construction import Built, Turn
 
@@ -57,6 +58,7 @@ class LoadContext:
         built: a model that stock finds built where it would build it, once.
         turn: stock's turn to construct a model, which it takes where it begins to.
         spares_warmup: whether memory that transformers would take for the tensors is not taken.
+        planned: the files of a quantised model, as far as they are in the plan; stock's reader gets their tensors.
     """
 
     report: LoadReport
@@ -68,6 +70,7 @@ class LoadContext:
     built: Built | None = None
     turn: Turn | None = None
     spares_warmup: bool = False
+    planned: PlannedFiles | None = None
 
 
 # What loads on this thread: the innermost load.

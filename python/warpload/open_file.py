@@ -12,7 +12,7 @@ import threading
 from collections.abc import Set
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from . import _core, devices, engine, errors, strings
 from .context import began
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 _TORCH_NAMES = ("pt", "torch", "pytorch")
 _BACKENDS = ("mmap", "pread")
+
+# A load, and the segment of it that holds a file's tensors, perhaps with those of other files.
+Began: TypeAlias = "tuple[_core.LoadHandle, int]"
 
 
 def check_backend(backend: str) -> str:
@@ -65,20 +68,26 @@ class _Source:
     reads. A tensor that torch cannot represent is no one's concern but that of whoever asks for it.
     """
 
-    def __init__(self, checkpoint: _core.Checkpoint, device: devices.Device, backend: str) -> None:
+    def __init__(
+        self, checkpoint: _core.Checkpoint, device: devices.Device, backend: str, began: Began | None = None
+    ) -> None:
         self.checkpoint, self._device, self._maps = checkpoint, device, backend == "mmap"
-        self._handle: _core.LoadHandle | None = None
+        self._began = began
         self._starting = threading.Lock()
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor on the CPU: an object of its own."""
         if self._maps:
-            return engine.torch_tensor(self._mapped(), 0, name, self.checkpoint)
+            return engine.torch_tensor(*self._mapped(), name, self.checkpoint)
         return self._read({name})[name]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return all tensors on the CPU, as ``tensor`` does, in the order of their bytes in the file."""
-        return self._read(None) if not self._maps else engine.torch_tensors(self._mapped(), 0, self.checkpoint)
+        if not self._maps:
+            return self._read(None)
+        names = [name for name, *_ in self.checkpoint.tensors()]
+        found = engine.torch_tensors(*self._mapped(), self.checkpoint)
+        return {name: found[name] for name in names}
 
     def _read(self, names: Set[str] | None) -> dict[str, torch.Tensor]:
         request = engine.request(self.checkpoint, only=names, zero_copy=False)
@@ -89,13 +98,13 @@ class _Source:
         """Return a tensor on the device on which the file's tensors are wanted."""
         return devices.bring(tensor, self._device)
 
-    def _mapped(self) -> _core.LoadHandle:
+    def _mapped(self) -> Began:
         with self._starting:  # nobody is to see tensors before the bytes of the misaligned ones are there
-            if self._handle is None:
+            if self._began is None:
                 handle = engine.start([engine.request(self.checkpoint)])
                 handle.wait()
-                self._handle = handle
-            return self._handle
+                self._began = handle, 0
+            return self._began
 
 
 class TensorSlice:
@@ -140,17 +149,23 @@ class TorchFile:
         filename: the file.
         device: where tensors go.
         backend: ``"mmap"`` or ``"pread"``, as for ``safe_open``.
+        began: a load that has mapped the file already, and whose bytes have arrived.
     """
 
     def __init__(
-        self, filename: engine.StrPath, device: str | int | torch.device | None = "cpu", *, backend: str = "mmap"
+        self,
+        filename: engine.StrPath,
+        device: str | int | torch.device | None = "cpu",
+        *,
+        backend: str = "mmap",
+        began: Began | None = None,
     ) -> None:
         with errors.caught_as_from("safetensors"):
             check_backend(backend)
             checkpoint = engine.open_checkpoint(strings.checked_path(filename))
             wanted = devices.checked(device)
             devices.require(wanted)
-        self._source: _Source | None = _Source(checkpoint, wanted, backend)
+        self._source: _Source | None = _Source(checkpoint, wanted, backend, began)
         self._path = str(filename)
         self._described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
 

@@ -51,26 +51,6 @@ def assert_same_blocks(ours: torch.nn.Module, stock: torch.nn.Module) -> int:
     return len(theirs)
 
 
-def output_of(model: Any) -> torch.Tensor:
-    """Return what a model makes of some latents and texts, without anything random."""
-    generator = torch.Generator().manual_seed(0)
-
-    def some(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator).bfloat16()
-
-    with torch.no_grad():
-        found: torch.Tensor = model(
-            hidden_states=some(1, 16, 256),
-            encoder_hidden_states=some(1, 7, 256),
-            pooled_projections=some(1, 256),
-            timestep=torch.tensor([0.5]).bfloat16(),
-            img_ids=torch.zeros(16, 3),
-            txt_ids=torch.zeros(7, 3),
-            guidance=torch.tensor([3.5]).bfloat16(),
-        ).sample
-    return found
-
-
 @pytest.mark.parametrize("kind", [*SUPPORTED_GGUF_QUANT_TYPES, Type.F16, Type.F32], ids=lambda kind: kind.name)
 def test_a_model_equals_stock_and_computes_the_same(kind: Type, config: str, tmp_path: Path) -> None:
     file = gguf_files.write(tmp_path / "model.gguf", gguf_files.flux(kind))
@@ -82,9 +62,9 @@ def test_a_model_equals_stock_and_computes_the_same(kind: Type, config: str, tmp
     assert said == said_by_stock
     assert_same_model(ours, stock)
     assert (assert_same_blocks(ours, stock) > 0) == (kind not in (Type.F16, Type.F32))
-    expected = output_of(stock)
+    expected = gguf_files.output_of(stock)
     assert expected.isfinite().all()
-    assert torch.equal(output_of(ours), expected)
+    assert torch.equal(gguf_files.output_of(ours), expected)
     report = warpload.last_report()
     assert_loaded_natively(report, {NAME})
     assert report.placed_by_stock == {NAME: "a single file"}

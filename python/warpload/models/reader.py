@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .. import context, engine
 from ..context import LoadContext
 from ..errors import WarploadError
-from ..open_file import TorchFile
+from ..open_file import Began, TorchFile
 from ..stock import torch_modes, unexpected
 from ..whole_file import load_checkpoint, paths_of
 from . import gguf_arrays, gguf_parameters
@@ -32,7 +32,10 @@ Function = Callable[..., Any]
 def load_file(stock: Function, filename: Any, device: Any = "cpu", **keywords: Any) -> Any:
     """Replace ``safetensors.torch.load_file``."""
 
-    def read(_: LoadContext) -> tuple[dict[str, torch.Tensor], int, list[str]]:
+    def read(load: LoadContext) -> tuple[dict[str, torch.Tensor], int, list[str]]:
+        if (began := _planned(load, filename)) is not None:
+            opened = TorchFile(filename, began=began)
+            return opened.get_tensors(), opened.nbytes, opened.oddities
         checkpoint = engine.open_checkpoint(filename)
         tensors = load_checkpoint(checkpoint, files=paths_of(filename))
         return tensors, checkpoint.nbytes, [text for _, text in checkpoint.oddities]
@@ -44,8 +47,8 @@ def load_file(stock: Function, filename: Any, device: Any = "cpu", **keywords: A
 def safe_open(stock: Function, filename: Any, framework: Any = None, device: Any = "cpu", **keywords: Any) -> Any:
     """Replace ``safetensors.safe_open`` in a module of transformers or diffusers."""
 
-    def read(_: LoadContext) -> tuple[TorchFile, int, list[str]]:
-        opened = TorchFile(filename, device, **keywords)
+    def read(load: LoadContext) -> tuple[TorchFile, int, list[str]]:
+        opened = TorchFile(filename, device, began=_planned(load, filename), **keywords)
         return opened, opened.nbytes, opened.oddities
 
     opened = _for_its_load(filename, device, read) if framework == "pt" else None
@@ -73,6 +76,10 @@ def load_gguf_by_transformers(stock: Function, *args: Any, **keywords: Any) -> A
         dequantised = contextlib.nullcontext()
     with dequantised:
         return stock(*args, **keywords)
+
+
+def _planned(load: LoadContext, file: Any) -> Began | None:
+    return None if load.planned is None else load.planned.has(file)
 
 
 def _for_its_load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,13 @@ from typing import Any
 
 from .. import context
 from ..context import LoadContext
-from ..errors import WarploadError
 from ..report import LoadReport
-from ..stock import hub, pickles, seam_check
+from ..stock import hub, pickles, repeated_blocks, seam_check
 from ..stock.call import Call
 from ..stock.refusal import NotNativeError
 from . import odd_files
 from .native_load import find_folder
+from .planned_files import PlannedFiles
 
 logger = logging.getLogger("warpload")
 
@@ -30,11 +31,14 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
         refusal: why the core does not put it together.
         oddities: what is odd about its files, as far as the core has looked.
     """
-    if load.joint is not None and call.location:
-        load.joint.pass_over(_folder(call), str(refusal))
+    planned = PlannedFiles(call, load.joint) if refusal.quantised and load.joint is not None else None
+    if planned is None:
+        _pass_over(call, load, refusal)
     unread = "" if refusal.readable else str(refusal)
-    with context.part(load, unread=unread, built=refusal.built, folders=_folders(call)) as own:
-        model = _ask_stock(call, refusal.fault)
+    with context.part(load, unread=unread, built=refusal.built, folders=_folders(call), planned=planned) as own:
+        model = _ask_stock(call, refusal)
+    if planned is not None:
+        _pass_over(call, load, refusal)
     reading, report = own.reading, load.report
     if oddities is None:
         oddities = _look(call) if reading.sizes else []
@@ -44,17 +48,29 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
         report.bytes += sum(reading.sizes)
         tell_of_placing(report, call.label, refusal, odd)
     elif not reading.sizes:
-        report.components[call.label] = f"stock: {refusal}"
+        reason = _joined(str(refusal), _why_not_read(call, own) if refusal.quantised else [])
+        report.components[call.label] = f"stock: {reason}"
         level = logging.INFO if refusal.said and not odd else logging.WARNING
-        said = _joined(str(refusal), odd)
+        said = _joined(reason, odd)
         logger.log(level, "%s of %s is loaded by stock: %s", call.label, report.source, said)
     return model
+
+
+def _pass_over(call: Call, load: LoadContext, refusal: NotNativeError) -> None:
+    if load.joint is not None and call.location:
+        load.joint.pass_over(_folder(call), str(refusal))
 
 
 def _folder(call: Call) -> str | os.PathLike[str]:
     """Return where the model lies, as far as that is known."""
     snapshot = call.snapshot
     return call.location if snapshot is None else snapshot.folder / (call.kwargs.get("subfolder") or "")
+
+
+def _why_not_read(call: Call, own: LoadContext) -> list[str]:
+    """Say why the core has read no file for a quantiser, which it would."""
+    refused = [who.removeprefix("stock: ") for who in own.reading.readers.values()]
+    return refused or [why_nothing_was_read(call.kwargs)]
 
 
 def _folders(call: Call) -> list[str]:
@@ -65,12 +81,14 @@ def _folders(call: Call) -> list[str]:
     return [] if repository is None else [os.path.abspath(repository)]
 
 
-def _ask_stock(call: Call, fault: WarploadError | None) -> Any:
+def _ask_stock(call: Call, refusal: NotNativeError) -> Any:
     """Call stock; where it cannot load what the core refused either, the core's error says why."""
     import torch
 
+    fault = refusal.fault
     try:
-        return call.by_stock()
+        with repeated_blocks.copied_as_ever() if refusal.quantised else contextlib.nullcontext():
+            return call.by_stock()
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -93,6 +93,11 @@ class ModelWeights:
         """Tie this model to its segment of a load under way."""
         self._loads.append((handle, segment))
 
+    @property
+    def began(self) -> tuple[_core.LoadHandle, int]:
+        """Return the load that this model's tensors came with first, and its segment there."""
+        return self._loads[0]
+
     def take_over(self, path: Path, device: torch.device | None, handle: _core.LoadHandle, segment: int) -> None:
         """Belong from now on to the load that takes a segment which was prefetched.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import devices
+from .. import devices, mounts
 from ..models.joint_load import WantedModel
 from ..stock import diffusers, kept_in_float32, seam_check, transformers
-from ..stock.model_files import read_config
+from ..stock.model_files import is_quantised, read_config, shards_of
 from ..stock.refusal import NotNativeError
 from .folder import Component
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _PLAIN: dict[str, Any] = {
     "custom_pipeline": None,
     "low_cpu_mem_usage": True,
-    "quantization_config": None,
     "use_flashpack": False,
     "use_onnx": False,
     "use_safetensors": True,
@@ -53,6 +52,12 @@ class Asked(Protocol):
     def device(self, component: Component, of_diffusers: bool) -> torch.device | devices.Place | None:
         """Return the device whose arena they go to, or None for the host's memory."""
 
+    def quantises(self, component: Component) -> bool:
+        """Tell whether the component is quantised while it is loaded."""
+
+    def maps(self, component: Component) -> bool:
+        """Tell whether its tensors may be views of their files."""
+
 
 class AskedInCall:
     """What a call of a pipeline's ``from_pretrained`` asks for.
@@ -76,6 +81,16 @@ class AskedInCall:
             return devices.arena_device(self._device_maps.get(component.name, {}).get(""))
         device_map = self._kwargs.get("device_map")
         return devices.arena_device(device_map if of_diffusers else devices.spelled_by_transformers(device_map))
+
+    def quantises(self, component: Component) -> bool:
+        """Tell whether it is quantised, by diffusers' rules; see ``Asked``."""
+        config = self._kwargs.get("quantization_config")
+        names = getattr(config, "quant_mapping", None) or getattr(config, "components_to_quantize", None)
+        return config is not None and (not names or component.name in names)
+
+    def maps(self, component: Component) -> bool:
+        """Tell whether the call leaves files mapped; see ``Asked``."""
+        return not self._kwargs.get("disable_mmap")
 
 
 def wanted_models(components: list[Component], asked: Asked) -> list[WantedModel]:
@@ -103,6 +118,10 @@ def _wanted_model(component: Component, of_diffusers: bool, asked: Asked) -> Wan
     path = rules.weights_file(component.folder, component.variant)
     if path is None:
         return None
+    if asked.quantises(component) or is_quantised(component.folder):
+        # The library's quantiser gets views, and moves what it makes of them by itself.
+        maps = asked.maps(component) and not mounts.forbid_mapping(shards_of(path))
+        return WantedModel(component.name, path, None) if maps else None
     try:
         code = asked.code(component, rules)
     except NotNativeError:

@@ -67,6 +67,14 @@ class AskedOfPrefetch:
             device = devices.spelled_by_transformers(device)
         return devices.foreseen_place(device, self._order.current_gpu)
 
+    def quantises(self, component: Component) -> bool:
+        """Say no: nothing is known of the call but what the files say."""
+        return False
+
+    def maps(self, component: Component) -> bool:
+        """Tell whether the load may map files."""
+        return self._order.zero_copy
+
 
 def _of(given: dict[str, Any], component: Component, *, otherwise: Any) -> Any:
     return given.get(component.name, given.get("", given.get("default", otherwise)))

@@ -149,3 +149,11 @@ class _Asked:
     def device(self, component: Component, of_diffusers: bool) -> torch.device | None:
         """Return the device; see ``Asked``."""
         return self.calls[component.name].device(component, of_diffusers)
+
+    def quantises(self, component: Component) -> bool:
+        """Tell whether it is quantised; see ``Asked``."""
+        return self.calls[component.name].quantises(component)
+
+    def maps(self, component: Component) -> bool:
+        """Tell whether its call leaves files mapped; see ``Asked``."""
+        return self.calls[component.name].maps(component)

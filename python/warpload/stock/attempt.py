@@ -133,23 +133,56 @@ class _Warning(_Call):
 
 
 class _Holder(logging.Filter):
-    """Holds back what this thread sends to one handler."""
+    """Sees what this thread sends to one handler, and may hold it back.
 
-    def __init__(self, handler: logging.Handler, attempt: Attempt) -> None:
+    Args:
+        handler: the handler.
+        seen: is called with each record; tells whether it goes on to the handler.
+    """
+
+    def __init__(self, handler: logging.Handler, seen: Callable[[_Record], bool]) -> None:
         super().__init__()
-        self.handler, self.attempt, self.thread = handler, attempt, threading.get_ident()
+        self.handler, self.seen, self.thread = handler, seen, threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if threading.get_ident() != self.thread:
-            return True
-        self.attempt.add(_Record(self.handler, record))
-        return False
+        return threading.get_ident() != self.thread or self.seen(_Record(self.handler, record))
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Callable[[], int]]:
+    """Count what this thread says inside the block, which is said as ever; yields what returns the number."""
+    count = 0
+
+    def seen(_: _Record) -> bool:
+        nonlocal count
+        count += 1
+        return True
+
+    def warned(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        nonlocal count
+        count += 1
+        function(*arguments, **keywords)
+
+    with _seen_records(seen), _showwarning.replaced(warned):
+        yield lambda: count
 
 
 @contextlib.contextmanager
 def _held_records(attempt: Attempt) -> Iterator[None]:
-    """Hold records back at the handlers, where all loggers' come by."""
-    holders = [_Holder(handler, attempt) for handler in _handlers()]
+    """Hold records back."""
+
+    def hold(record: _Record) -> bool:
+        attempt.add(record)
+        return False
+
+    with _seen_records(hold):
+        yield
+
+
+@contextlib.contextmanager
+def _seen_records(seen: Callable[[_Record], bool]) -> Iterator[None]:
+    """See records at the handlers, where all loggers' come by."""
+    holders = [_Holder(handler, seen) for handler in _handlers()]
     for holder in holders:
         # New lists: another thread may be going through the old ones. First, so that the others see it when it is said.
         holder.handler.filters = [holder, *holder.handler.filters]

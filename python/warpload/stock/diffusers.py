@@ -19,7 +19,7 @@ from ..dtypes import FLOATING_POINT, code_of
 from . import construction, kept_in_float32, module_tree, repeated_blocks, seam_check
 from .call import FETCHING, OFFLOADING, Call, first_of, whole_device
 from .construction import Built, can_be_handed_over, constructing
-from .model_files import read_config, with_variant
+from .model_files import is_quantised, with_variant
 from .refusal import NotNativeError, check_own_loading, some_of
 
 if TYPE_CHECKING:
@@ -130,15 +130,15 @@ class DiffusersCall(Call):
     def check(self) -> None:
         """Refuse quantisers, parallel loading and other formats."""
         if self.kwargs.get("quantization_config") is not None:
-            raise NotNativeError("quantization_config", readable=False)
+            raise NotNativeError("quantization_config", quantised=True)
         self.refuse(use_flashpack=False, use_safetensors=True, parallel_config=None)
         if not self.kwargs.get("low_cpu_mem_usage", True):
             raise NotNativeError("low_cpu_mem_usage=False")
 
     def check_folder(self, folder: Path) -> None:
         """Refuse what is saved quantised."""
-        if read_config(folder).get("quantization_config") is not None:
-            raise NotNativeError("quantised checkpoint", readable=False)
+        if is_quantised(folder):
+            raise NotNativeError("quantised checkpoint", quantised=True)
 
     def weights_file(self, folder: Path) -> Path | None:
         """Return the file or index that diffusers takes; see ``weights_file``."""

@@ -21,6 +21,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json") or {}
 
 
+def is_quantised(folder: Path) -> bool:
+    """Tell whether a model is saved quantised, as its configuration says."""
+    return read_config(folder).get("quantization_config") is not None
+
+
 def with_variant(name: str, variant: str | None) -> str:
     """Return a file's name as a variant has it."""
     if variant is None:

@@ -17,6 +17,7 @@ class NotNativeError(Exception):
         built: a model without weights that stock is to go on with (``construction.Built``), or None.
         unexpected: whether nobody foresaw the reason, so that users should tell us.
         said: whether the log has told of the reason already, as it is the same for every model.
+        quantised: whether a quantiser of the library's places the tensors: the files are planned all the same.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class NotNativeError(Exception):
         fault: WarploadError | None = None,
         unexpected: bool = False,
         said: bool = False,
+        quantised: bool = False,
     ) -> None:
         super().__init__(reason)
         self.readable = readable
@@ -34,12 +36,18 @@ class NotNativeError(Exception):
         self.built: Any = None
         self.unexpected = unexpected
         self.said = said
+        self.quantised = quantised
 
     def bare(self) -> NotNativeError:
         """Return the same without the frames that it came through: they may hold tensors in a device's memory."""
         fault = None if self.fault is None else self.fault.with_traceback(None)
         same = NotNativeError(
-            str(self), readable=self.readable, fault=fault, unexpected=self.unexpected, said=self.said
+            str(self),
+            readable=self.readable,
+            fault=fault,
+            unexpected=self.unexpected,
+            said=self.said,
+            quantised=self.quantised,
         )
         same.built = self.built
         return same

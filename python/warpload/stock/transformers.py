@@ -30,7 +30,7 @@ from . import (
     unexpected,
 )
 from .call import FETCHING, OFFLOADING, Call, whole_device
-from .model_files import read_config, with_variant
+from .model_files import is_quantised, read_config, with_variant
 from .refusal import NotNativeError, check_own_loading
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class TransformersCall(Call):
         from transformers import PretrainedConfig
 
         if self.kwargs.get("quantization_config") is not None:
-            raise NotNativeError("quantization_config", readable=False)
+            raise NotNativeError("quantization_config", quantised=True)
         self.refuse(use_safetensors=True, trust_remote_code=False)
         if others := self.others(_ARGUMENTS):
             raise NotNativeError(f"{next(iter(others))} is given")
@@ -123,7 +123,9 @@ class TransformersCall(Call):
             raise NotNativeError(f"{self.cls.__name__} has no configuration class")
 
     def check_folder(self, folder: Path) -> None:
-        """Refuse a cache without the settings for generating, the last file that stock asks for."""
+        """Refuse what is saved quantised, and a cache without the settings for generating, asked for last."""
+        if is_quantised(folder):
+            raise NotNativeError("quantised checkpoint", quantised=True)
         if self.snapshot is None or self.asks_nobody() or not self.cls.can_generate():
             return
         if not self.snapshot.has_or_lacks(hub.inside(self.kwargs.get("subfolder"), "generation_config.json")):
@@ -256,7 +258,7 @@ def _check(cls: type[PreTrainedModel], config: Any, dtype: torch.dtype | None, w
 
     check_own_loading(cls, PreTrainedModel, _LOADING_METHODS)
     if getattr(config, "quantization_config", None) is not None:
-        raise NotNativeError("quantised checkpoint", readable=False)
+        raise NotNativeError("quantised checkpoint", quantised=True)
     if getattr(config, "transformers_weights", None) is not None or getattr(type(config), "extra_files", None):
         raise NotNativeError("the configuration names its weight files")
     if cls.can_generate():

@@ -120,7 +120,12 @@ def assert_same_tensor(ours: torch.Tensor, stock: torch.Tensor, name: str = "") 
     assert ours.device == stock.device, name
     assert ours.requires_grad == stock.requires_grad, name
     assert ours.is_leaf == stock.is_leaf, name
-    if not stock.is_meta:
+    if hasattr(stock, "__tensor_flatten__"):  # a quantiser's: several tensors, and what they mean
+        parts, meaning = stock.__tensor_flatten__()
+        assert str(ours.__tensor_flatten__()) == str((parts, meaning)), name
+        for part in parts:
+            assert_same_tensor(getattr(ours, part), getattr(stock, part), f"{name}.{part}")
+    elif not stock.is_meta:
         assert bytes_of(ours) == bytes_of(stock), f"{name}: other bytes"
 
 

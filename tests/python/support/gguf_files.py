@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -125,6 +126,26 @@ def shapes_of(part: Part) -> dict[str, tuple[int, ...]]:
 def flux(kind: Type) -> Tensors:
     """Return the tensors of the small Flux, by diffusers' names."""
     return of_shapes(shapes_of(FLUX), kind)
+
+
+def output_of(model: Any) -> torch.Tensor:
+    """Return what a model makes of some latents and texts, without anything random."""
+    generator = torch.Generator().manual_seed(0)
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).bfloat16()
+
+    with torch.no_grad():
+        found: torch.Tensor = model(
+            hidden_states=some(1, 16, 256),
+            encoder_hidden_states=some(1, 7, 256),
+            pooled_projections=some(1, 256),
+            timestep=torch.tensor([0.5]).bfloat16(),
+            img_ids=torch.zeros(16, 3),
+            txt_ids=torch.zeros(7, 3),
+            guidance=torch.tensor([3.5]).bfloat16(),
+        ).sample
+    return found
 
 
 def z_image(kind: Type) -> Tensors:
