@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
-DTYPES = (None, "float16", "bfloat16", "float32")
+DTYPES = (None, "float16", "bfloat16")
 
 
 # -- one load, in a process of its own --------------------------------------------------------------------------------
@@ -93,6 +93,7 @@ def in_a_process(*arguments: str, watched: bool = False) -> dict[str, float]:
 def write_sdxl(folder: Path, file: Path) -> None:
     """Write an SDXL pipeline in diffusers' layout to one file in its original one."""
     from safetensors.torch import load_file, save_file
+
     from support import original_layouts as original
 
     def tensors(name: str) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def write_flux(config: Path, file: Path) -> None:
     import torch
     from accelerate import init_empty_weights
     from safetensors.torch import save_file
+
     from support import original_layouts as original
 
     with init_empty_weights():

@@ -203,6 +203,8 @@ def _flux_key(key: str) -> str:
         ("time_text_embed.timestep_embedder.linear_2", "time_in.out_layer"),
         ("time_text_embed.text_embedder.linear_1", "vector_in.in_layer"),
         ("time_text_embed.text_embedder.linear_2", "vector_in.out_layer"),
+        ("time_text_embed.guidance_embedder.linear_1", "guidance_in.in_layer"),
+        ("time_text_embed.guidance_embedder.linear_2", "guidance_in.out_layer"),
         ("context_embedder", "txt_in"),
         ("x_embedder", "img_in"),
         ("norm_out.linear", "final_layer.adaLN_modulation.1"),
