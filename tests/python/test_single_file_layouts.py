@@ -231,3 +231,15 @@ def test_an_image_equals_stocks(published: single_files.Published) -> None:
         images.append(pipeline("a", num_inference_steps=2, output_type="pt", generator=generator).images)
 
     assert bytes_of(images[0]) == bytes_of(images[1])
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["unet", "sd3", "flux", "wan"])
+def test_through_slots_as_to_a_device_it_equals_stocks(layout: str, dtype: torch.dtype | None, tmp_path: Path) -> None:
+    file = single_files.write(layout, tmp_path / "model", torch.float16)
+
+    with warpload.LoadOptions(arena="always"):
+        ours, stock = both(layout, file, dtype=dtype)
+
+    assert_same_model(ours, stock)
+    assert_placed(type(stock).__name__)
