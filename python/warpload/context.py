@@ -23,6 +23,7 @@ from .report import LoadReport, remember
 from .stock import at_once, seam_check
 
 if TYPE_CHECKING:
+    from .models.conversion import Conversion
     from .models.joint_load import JointLoad
     from .models.planned_files import PlannedFiles
     from .pipelines.pipeline_load import PipelineLoad
@@ -57,6 +58,7 @@ class LoadContext:
         reading: what the core read for stock's code.
         built: a model that stock finds built where it would build it, once.
         turn: stock's turn to construct a model, which it takes where it begins to.
+        conversion: of the single file that stock converts here, where the core places what comes of it.
         spares_warmup: whether memory that transformers would take for the tensors is not taken.
         planned: the files of a quantised model, as far as they are in the plan; stock's reader gets their tensors.
     """
@@ -71,6 +73,7 @@ class LoadContext:
     turn: Turn | None = None
     spares_warmup: bool = False
     planned: PlannedFiles | None = None
+    conversion: Conversion | None = None
 
 
 # What loads on this thread: the innermost load.

@@ -152,7 +152,7 @@ def load_checkpoint(
     others = set() if only is None else described.keys() - only
     cast = _cast_by_torch(checkpoint, others, wanted, copies)  # first: it may be refused
     arena_device = devices.arena_device(target)
-    tensors = _take_prefetched(files, code, arena_device, copies)
+    tensors = take_prefetched(files, code, arena_device, copies)
     if tensors is None:
         request = engine.request(checkpoint, arena_device, dtype=code, only=only, zero_copy=not copies)
         (tensors,) = engine.load([request], [arena_device])
@@ -162,7 +162,7 @@ def load_checkpoint(
     return {name: tensors[name] for name in described} if others else tensors
 
 
-def _take_prefetched(
+def take_prefetched(
     files: Sequence[Path], code: str | None, device: torch.device | None, copies: bool
 ) -> dict[str, torch.Tensor] | None:
     """Return the tensors of files that were prefetched as this load wants them, or None."""

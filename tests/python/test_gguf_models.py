@@ -67,7 +67,7 @@ def test_a_model_equals_stock_and_computes_the_same(kind: Type, config: str, tmp
     assert torch.equal(gguf_files.output_of(ours), expected)
     report = warpload.last_report()
     assert_loaded_natively(report, {NAME})
-    assert report.placed_by_stock == {NAME: "a single file"}
+    assert report.placed_by_stock == {NAME: "quantization_config"}
     assert report.bytes == sum(tensor.n_bytes for tensor in gguf.GGUFReader(file).tensors)
 
 

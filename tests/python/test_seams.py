@@ -29,7 +29,7 @@ from warpload.stock.seams import SEAMS, Seam
 PIPELINES = {"stable-diffusion": torch.bfloat16, "wan": torch.float16}
 OF_TRANSFORMERS = {"text_encoder", "safety_checker"}
 # What no load of a whole pipeline uses.
-UNUSED = {"single files", "adapters", "adapter layers", "modular pipelines"}
+UNUSED = {"single files", "converted files", "adapters", "adapter layers", "modular pipelines"}
 
 
 def module_of(seam: Seam) -> Any:

@@ -26,6 +26,9 @@ from . import gguf_arrays, gguf_parameters
 if TYPE_CHECKING:
     import torch
 
+    from .conversion import Conversion
+    from .file_tensors import FileTensor
+
 Function = Callable[..., Any]
 
 
@@ -53,6 +56,23 @@ def safe_open(stock: Function, filename: Any, framework: Any = None, device: Any
 
     opened = _for_its_load(filename, device, read) if framework == "pt" else None
     return stock(filename, framework=framework, device=device, **keywords) if opened is None else opened
+
+
+def load_for_conversion(conversion: Conversion, file: Any) -> dict[str, FileTensor] | None:
+    """Return the tensors of a safetensors file for stock to convert, or None where stock is to read it.
+
+    Args:
+        conversion: that they are for.
+        file: as stock's code names it.
+    """
+
+    def read(_: LoadContext) -> tuple[dict[str, FileTensor], int, list[str]]:
+        checkpoint = engine.open_checkpoint(file)
+        tensors = conversion.opened(os.fspath(file), checkpoint)
+        return tensors, checkpoint.nbytes, [text for _, text in checkpoint.oddities]
+
+    tensors: dict[str, FileTensor] | None = _for_its_load(file, "cpu", read)
+    return tensors
 
 
 def load_gguf_checkpoint(stock: Function, gguf_checkpoint_path: Any, *args: Any, **keywords: Any) -> Any:

@@ -60,9 +60,6 @@ _ARGUMENTS = (
 # has come to us by calling the base class's, so it is none of them.)
 _LOADING_METHODS = ("_load_pretrained_model", "_fix_state_dict_keys_on_load", "load_state_dict")
 
-# Where a tensor of a module sits: its dictionary of parameters or buffers, its name there, and which of the two it is
-# (a buffer may well be a torch.nn.Parameter when it is built).
-_Seat = tuple[dict[str, Any], str, bool]
 # A module of a model, after its dotted name and a dot.
 _Branch = tuple[str, Any]
 
@@ -231,7 +228,7 @@ def _fill(
     cls: type[ModelMixin], model: ModelMixin, tree: Sequence[_Branch], dtype: torch.dtype | None, weights: ModelWeights
 ) -> None:
     sources = _checkpoint_names(model, weights)
-    seats = _seats(tree)
+    seats = module_tree.seats(tree)
     if module_tree.has_ordinary_state([module for _, module in tree]):
         expected = {key: store[name] for key, (store, name, _) in seats.items()}
     else:
@@ -277,21 +274,9 @@ def _may_be_renamed(names: Collection[str]) -> bool:
     return known != _DEPRECATED | _SINCE_THEN or any(name.endswith(tuple(_DEPRECATED)) for name in names)
 
 
-def _seats(tree: Sequence[_Branch]) -> dict[str, _Seat]:
-    seats: dict[str, _Seat] = {}
-    for prefix, module in tree:
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                seats[prefix + name] = (module._parameters, name, True)
-        for name, buffer in module._buffers.items():
-            if buffer is not None and name not in module._non_persistent_buffers_set:
-                seats[prefix + name] = (module._buffers, name, False)
-    return seats
-
-
 def _check_keys(
     cls: type[ModelMixin],
-    seats: Mapping[str, _Seat],
+    seats: Mapping[str, module_tree.Seat],
     expected: Mapping[str, torch.Tensor],
     sources: Mapping[str, str],
     weights: ModelWeights,
@@ -341,7 +326,7 @@ def _wanted_dtypes(
 
 
 def _place(
-    seats: Mapping[str, _Seat],
+    seats: Mapping[str, module_tree.Seat],
     expected: Mapping[str, torch.Tensor],
     sources: Mapping[str, str],
     tensors: Mapping[str, torch.Tensor],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # What a class may have its own version of, which is then to be called.
 _OWN = ("__setattr__", "children", "eval", "named_children", "train")
 _OWN_STATE = ("__setattr__", "_save_to_state_dict", "get_extra_state", "state_dict")
 _STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks")
+
+# Where a tensor of a module sits: its dictionary of parameters or buffers, its name there, and which of the two it is
+# (a buffer may well be a torch.nn.Parameter when it is built).
+Seat = tuple[dict[str, Any], str, bool]
 
 
 def walk(model: Any) -> list[tuple[str, Any]]:
@@ -25,6 +29,23 @@ def walk(model: Any) -> list[tuple[str, Any]]:
         prefix, module = branch
         children = reversed(module._modules.items())
         left += [(f"{prefix}{name}.", child) for name, child in children if child is not None]
+    return found
+
+
+def seats(tree: Iterable[tuple[str, Any]]) -> dict[str, Seat]:
+    """Return where the tensors of a model's files sit, by their dotted names.
+
+    Args:
+        tree: the modules, from ``walk``.
+    """
+    found: dict[str, Seat] = {}
+    for prefix, module in tree:
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                found[prefix + name] = (module._parameters, name, True)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and name not in module._non_persistent_buffers_set:
+                found[prefix + name] = (module._buffers, name, False)
     return found
 
 

@@ -18,6 +18,7 @@ FEATURES = {
     "moving": "torch moves the tensors in pipeline.to",
     "cache": "the Hub is asked wherever stock asks it",
     "single files": "single files are loaded by stock",
+    "converted files": "stock casts and places the tensors of single files",
     "GGUF files": "stock reads GGUF files",
     "adapters": "loads of adapters have no report, and outside of a block for loads are stock's",
     "modular pipelines": "the components of a modular pipeline are loaded and reported one by one",
@@ -326,6 +327,31 @@ SEAMS: tuple[Seam, ...] = (
         "single files",
         _SINGLE_FILE,
         by="models.single_file:from_single_file",
+    ),
+    Seam(
+        "diffusers.loaders.single_file_utils",
+        "load_state_dict",
+        "converted files",
+        "what stock converts knows where it is from",
+        parameters=("checkpoint_file", "disable_mmap"),
+        by="models.single_file:load_state_dict",
+    ),
+    *(
+        Seam(
+            f"diffusers.loaders.{module}",
+            "load_model_dict_into_meta",
+            "converted files",
+            "the core casts and places what stock has converted; looked up in this module",
+            parameters=("model", "state_dict", "dtype", "hf_quantizer", "keep_in_fp32_modules", "device_map"),
+            by="models.single_file:load_model_dict_into_meta",
+        )
+        for module in ("single_file_model", "single_file_utils")
+    ),
+    Seam(
+        "torch._C",
+        "DisableTorchFunctionSubclass",
+        "converted files",
+        "tensors that know where they are from call torch's own functions",
     ),
     Seam(
         "diffusers.models.model_loading_utils",
