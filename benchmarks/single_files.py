@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 DTYPES = (None, "float16", "bfloat16")
+# What a load may take of memory.
+MOST_BYTES = 16 << 30
 
 
 # -- one load, in a process of its own --------------------------------------------------------------------------------
@@ -57,8 +59,14 @@ def load(who: str, kind: str, file: str, config: str, dtype: str) -> None:
     print(json.dumps({"touched": time.perf_counter() - wall}), flush=True)
 
 
-def in_a_process(*arguments: str, watched: bool = False) -> dict[str, float]:
-    """Load in a fresh process; return what it took, or with ``watched`` the most memory of its own that it had."""
+def in_a_process(reserve: Any, *arguments: str, watched: bool = False) -> dict[str, float]:
+    """Load in a fresh process; return what it took, or with ``watched`` the most memory of its own that it had.
+
+    Args:
+        reserve: keeps memory in use for the load, see ``MemoryReserve``.
+        arguments: of ``load``.
+        watched: whether its memory is looked at.
+    """
     from warpload.measuring.anonymous_memory import Sampler, of_process
 
     command = [sys.executable, str(Path(__file__).resolve()), "--load", *arguments]
@@ -75,6 +83,7 @@ def in_a_process(*arguments: str, watched: bool = False) -> dict[str, float]:
         return process.stdout.readline()
 
     answer("")
+    reserve.refill(MOST_BYTES)
     if watched:
         before = of_process(process.pid)
         with Sampler(process.pid) as sampler:
@@ -130,16 +139,16 @@ def write_flux(config: Path, file: Path) -> None:
 # -- all of them ------------------------------------------------------------------------------------------------------
 
 
-def measure(name: str, kind: str, file: Path, config: Path, runs: int) -> dict[str, Any]:
+def measure(reserve: Any, name: str, kind: str, file: Path, config: Path, runs: int) -> dict[str, Any]:
     """Load a file in each dtype, by both in turn; prints and returns what it took."""
     found: dict[str, Any] = {}
     for dtype in DTYPES:
         rows: dict[str, list[dict[str, float]]] = {"stock": [], "warpload": []}
         for _ in range(runs):
             for who, row in rows.items():
-                row.append(in_a_process(who, kind, str(file), str(config), str(dtype)))
+                row.append(in_a_process(reserve, who, kind, str(file), str(config), str(dtype)))
         for who, row in rows.items():
-            watched = in_a_process(who, kind, str(file), str(config), str(dtype), watched=True)
+            watched = in_a_process(reserve, who, kind, str(file), str(config), str(dtype), watched=True)
             medians = {what: statistics.median(each[what] for each in row) for what in row[0]}
             found[f"{dtype}, {who}"] = {"runs": row, "memory": watched["memory"], "bytes": watched["bytes"]}
             print(
@@ -156,6 +165,8 @@ def main() -> None:
     if sys.argv[1:2] == ["--load"]:
         load(*sys.argv[2:])
         return
+    from warpload.measuring.memory_reserve import MemoryReserve
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a Stable Diffusion XL pipeline in diffusers' layout, in float16")
     parser.add_argument("--runs", type=int, default=3)
@@ -169,8 +180,9 @@ def main() -> None:
             write_sdxl(given.folder, sdxl)
         if not flux.exists():
             write_flux(place / "flux", flux)
-        found = {"SDXL": measure("SDXL", "StableDiffusionXLPipeline", sdxl, given.folder, given.runs)}
-        found["Flux"] = measure("Flux", "FluxTransformer2DModel", flux, place / "flux", given.runs)
+        with MemoryReserve() as reserve:
+            found = {"SDXL": measure(reserve, "SDXL", "StableDiffusionXLPipeline", sdxl, given.folder, given.runs)}
+            found["Flux"] = measure(reserve, "Flux", "FluxTransformer2DModel", flux, place / "flux", given.runs)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
 
