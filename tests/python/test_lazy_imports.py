@@ -9,7 +9,7 @@ import pytest
 
 from support.observed import observe
 from support.pipelines import Saved
-from support.processes import run_python
+from support.processes import WITHOUT_QUANTISERS, run_python
 from warpload.stock.deferred import DEFERRALS
 
 FAMILY = "stable-diffusion-xl"
@@ -17,12 +17,15 @@ FAMILY = "stable-diffusion-xl"
 # Who is asked for in every environment of the tests.
 ASKED = {"torch._dynamo", "peft", "peft.helpers", "peft.tuners.tuners_utils", "scipy", "scipy.optimize", "scipy.stats"}
 
-LOAD = """
+LOAD = (
+    WITHOUT_QUANTISERS
+    + """
 import sys, types, warpload
 pipeline = warpload.DiffusionPipeline.from_pretrained(sys.argv[1])
 from warpload.stock import deferred_module
 put_off = [arrival.name for arrival in deferred_module.all_put_off()]
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +202,7 @@ assert not [finder for finder in sys.meta_path if type(finder).__module__.starts
 @pytest.mark.parametrize("text", ["0", "off", "no", "FALSE"])
 def test_the_environment_turns_it_off(text: str, folder: Path) -> None:
     run_python(
-        f"import os; os.environ['WARPLOAD_LAZY_IMPORTS'] = {text!r}"
+        f"import os; os.environ['WARPLOAD_LAZY_IMPORTS'] = {text!r}\n"
         + LOAD
         + "assert put_off == [] and type(sys.modules['torch._dynamo']) is types.ModuleType",
         folder,

@@ -30,7 +30,7 @@ IN_DIFFUSERS = [
     "warpload.stock.generators.states",
     "warpload.models.odd_files.told",
     "warpload.stock.diffusers.check_own_loading",
-    "warpload.stock.diffusers._seats",
+    "warpload.stock.module_tree.seats",
     "warpload.stock.diffusers._place",
     "warpload.models.weights.ModelWeights.plan",
     "warpload.models.weights.ModelWeights.require",

@@ -12,7 +12,7 @@ from typing import Any
 
 from warpload.stock.deferred import DEFERRALS
 
-from .processes import run_python
+from .processes import WITHOUT_QUANTISERS, run_python
 
 # Each is loaded by itself in a process; where a distribution is missing its line has nothing to put off.
 MODULES = sorted({module for line in DEFERRALS for module in line.modules})
@@ -25,7 +25,8 @@ def observe(how: str, folder: Path) -> dict[str, Any]:
         how: ``"stock"`` by diffusers; by warpload with lazy imports ``"on"`` or ``"off"``.
         folder: of the pipeline.
     """
-    result = run_python("import sys; from support import observed; observed.main(*sys.argv[1:])", how, folder)
+    code = WITHOUT_QUANTISERS + "from support import observed; observed.main(*sys.argv[1:])"
+    result = run_python(code, how, folder)
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return {**found, "stderr": result.stderr}
 

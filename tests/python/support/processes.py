@@ -14,6 +14,10 @@ import warpload
 PACKAGE_FOLDER = str(Path(warpload.__file__).parents[1])
 TIMEOUT = 600  # seconds; only a hang reaches it, also on a machine that is busy with other things
 
+# diffusers and transformers import the quantisers that are installed, and those import what is put off elsewhere. Code
+# that begins with this has none of them, as the installations that most people have.
+WITHOUT_QUANTISERS = "import sys; sys.modules.update(dict.fromkeys(('bitsandbytes', 'optimum', 'torchao')))\n"
+
 
 def environment() -> dict[str, str]:
     """Return the environment of an interpreter that has this package and the tests' support."""
