@@ -19,6 +19,12 @@ std::byte* page_of(std::byte* byte) noexcept {
   return byte - reinterpret_cast<std::uintptr_t>(byte) % page;
 }
 
+// Asks the system to read bytes into the page cache, and does not wait for it.
+void will_need(std::span<std::byte> bytes) noexcept {
+  std::byte* const first = page_of(bytes.data());
+  ::madvise(first, static_cast<std::size_t>(bytes.data() + bytes.size() - first), MADV_WILLNEED);
+}
+
 bool page_is_resident(std::byte* byte) noexcept {
   unsigned char state = 0;
   return ::mincore(page_of(byte), 1, &state) != 0 || (state & 1U) != 0;  // only the lowest bit is defined
@@ -62,8 +68,7 @@ void MappingPages::ask_ahead(ByteRange range) const noexcept {
     const std::lock_guard lock(mutex_);
     const auto bytes = part({begin, std::min(begin + kAskedAtOnce, range.end)});
     if (bytes.empty()) return;
-    std::byte* const first = page_of(bytes.data());
-    ::madvise(first, static_cast<std::size_t>(bytes.data() + bytes.size() - first), MADV_WILLNEED);
+    will_need(bytes);
   }
 }
 
@@ -73,8 +78,7 @@ bool MappingPages::populate(ByteRange range) noexcept {
   if (bytes.empty()) return false;
   const int fault = fault_in(bytes);
   if (fault != EINVAL) return fault == 0;
-  std::byte* const first = page_of(bytes.data());
-  ::madvise(first, static_cast<std::size_t>(bytes.data() + bytes.size() - first), MADV_WILLNEED);
+  will_need(bytes);
   return true;
 }
 

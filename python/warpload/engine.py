@@ -329,6 +329,14 @@ def _adopt(
 
 def _reinterpret(flat: torch.Tensor, code: str, shape: tuple[int, ...]) -> torch.Tensor:
     """View bytes as a dtype that DLPack's common codes lack."""
-    if code == "F4":  # two elements a byte: torch counts the pairs
-        shape = (*shape[:-1], shape[-1] // 2)
-    return flat.view(torch_dtypes()[code]).reshape(shape)
+    return flat.view(torch_dtypes()[code]).reshape(shape_in_torch(code, shape))
+
+
+def shape_in_torch(code: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a tensor's shape as torch has it: of F4, two elements a byte, it counts the pairs.
+
+    Args:
+        code: the tensor's dtype, which torch can represent.
+        shape: its shape in the file.
+    """
+    return (*shape[:-1], shape[-1] // 2) if code == "F4" else tuple(shape)

@@ -56,9 +56,8 @@ class ConvertedFile:
         for name, code, shape, _ in described:
             _, begin, end = self.checkpoint.locate(name)
             dtype = torch_dtypes()[code]
-            if code == "F4":  # two elements a byte: torch counts the pairs
-                shape = (*shape[:-1], shape[-1] // 2)
-            tensor = of_memory(memory[begin:end], shape, dtype) if end > begin else torch.empty(shape, dtype=dtype)
+            own = engine.shape_in_torch(code, shape)
+            tensor = of_memory(memory[begin:end], own, dtype) if end > begin else torch.empty(own, dtype=dtype)
             tensors[name] = Source(self, name, tensor).as_file_tensor()
         return tensors
 
@@ -73,8 +72,7 @@ def of_memory(
     """Return the contiguous tensor that begins where a storage does."""
     import torch
 
-    strides = [max(math.prod(shape[dim + 1 :]), 1) for dim in range(len(shape))]
-    return torch.empty(0, dtype=dtype, device=device).set_(memory, 0, tuple(shape), strides)
+    return torch.empty(0, dtype=dtype, device=device).set_(memory, 0, tuple(shape), ())
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,19 @@ class Source:
         self._deferred.clear()
 
 
-class FileTensor(torch.Tensor):
+class _Remembering(torch.Tensor):
+    """What a conversion is given, or makes of that."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Do what torch would, and remember; a copy may wait."""
+        with _alone():
+            return _done(func, args, kwargs or {})
+
+
+class FileTensor(_Remembering):
     """A view of a tensor of a file.
 
     Attributes:
@@ -103,21 +115,13 @@ class FileTensor(torch.Tensor):
 
     source: Source
 
-    @classmethod
-    def __torch_function__(
-        cls, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Do what torch would, and remember."""
-        with _alone():
-            return _done(func, args, kwargs or {})
-
     def plain(self) -> torch.Tensor:
         """Return the same memory as a tensor of torch's own class."""
         with _alone():
             return self.as_subclass(torch.Tensor)
 
 
-class DeferredCopy(torch.Tensor):
+class DeferredCopy(_Remembering):
     """A copy of pieces of a file that nobody has made yet: a tensor on the meta device.
 
     Attributes:
@@ -128,14 +132,6 @@ class DeferredCopy(torch.Tensor):
     pieces: list[FileTensor]
     along: int
     _copy: torch.Tensor | None
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Answer without a copy, or with one."""
-        with _alone():
-            return _done(func, args, kwargs or {})
 
     def is_made(self) -> bool:
         """Tell whether the copy has been made, so that somebody may have changed it."""
@@ -164,13 +160,18 @@ class DeferredCopy(torch.Tensor):
 
 def plain(value: Any) -> Any:
     """Return a value without the classes of this module: tensors as torch's own, in lists and dictionaries too."""
-    if type(value) is FileTensor:
-        return value.plain()
-    if type(value) is DeferredCopy:
-        return value.made()
+    return _each(lambda leaf: leaf.plain() if type(leaf) is FileTensor else _made(leaf), value)
+
+
+def _each(function: Callable[[Any], Any], value: Any) -> Any:
+    """Return a value with what a function makes of it, or of all that is in its lists, tuples and dictionaries."""
     if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
-    return {key: plain(each) for key, each in value.items()} if type(value) is dict else value
+        return type(value)(_each(function, each) for each in value)
+    return {key: _each(function, each) for key, each in value.items()} if type(value) is dict else function(value)
+
+
+def _made(value: Any) -> Any:
+    return value.made() if type(value) is DeferredCopy else value
 
 
 def _done(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -182,28 +183,20 @@ def _done(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if (copy := _deferred(func, args, kwargs)) is not None:
         return copy
     if func in _VIEWING:
-        args, kwargs = _with_copies(args), _with_copies(kwargs)
+        args, kwargs = _each(_made, args), _each(_made, kwargs)
         result = func(*args, **kwargs)
         given = args[0] if args else None
         return _remembering(result, given.source) if type(given) is FileTensor else result
     for source in set(_sources((args, kwargs))):
         source.touch()
     if _is_in_place(func):  # which may be of what only the object has, such as its shape
-        return func(*_with_copies(args), **_with_copies(kwargs))
+        return func(*_each(_made, args), **_each(_made, kwargs))
     return func(*plain(args), **plain(kwargs))
 
 
 def _is_in_place(func: Function) -> bool:
     name = str(getattr(func, "__name__", ""))
     return name in ("__set__", "__setitem__", "__delete__") or (name.endswith("_") and not name.endswith("__"))
-
-
-def _with_copies(value: Any) -> Any:
-    if type(value) is DeferredCopy:
-        return value.made()
-    if type(value) in (list, tuple):
-        return type(value)(map(_with_copies, value))
-    return {key: _with_copies(each) for key, each in value.items()} if type(value) is dict else value
 
 
 def _sources(value: Any) -> Iterator[Source]:

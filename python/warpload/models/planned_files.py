@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .. import _core
+    from ..open_file import Began
     from .weights import ModelWeights
 
 
@@ -41,8 +41,9 @@ class PlannedFiles:
     def __init__(self, call: Call, joint: JointLoad) -> None:
         self._claim: Callable[[], ModelWeights | None] | None = lambda: _claimed(call, joint)
         self._weights: ModelWeights | None = None
+        self._files: set[str] = set()
 
-    def has(self, filename: str | os.PathLike[str]) -> tuple[_core.LoadHandle, int] | None:
+    def has(self, filename: str | os.PathLike[str]) -> Began | None:
         """Return the load, and the segment in it, that holds all tensors of a file, or None where none does.
 
         Args:
@@ -51,7 +52,9 @@ class PlannedFiles:
         if self._claim is not None:
             claim, self._claim = self._claim, None
             self._weights = claim()
-        if self._weights is None or os.path.realpath(filename) not in _real_paths(self._weights):
+            if self._weights is not None:
+                self._files = {os.path.realpath(file) for file in model_files.shards_of(self._weights.path)}
+        if self._weights is None or os.path.realpath(filename) not in self._files:
             return None
         self._weights.wait_arrival()
         return self._weights.began
@@ -75,7 +78,3 @@ def _claimed(call: Call, joint: JointLoad) -> ModelWeights | None:
 def can_be_planned(joint: JointLoad, path: Path) -> bool:
     """Tell whether a model's files may be mapped: a copy of what is to be quantised would need all of its memory."""
     return joint.zero_copy and not mounts.forbid_mapping(model_files.shards_of(path))
-
-
-def _real_paths(weights: ModelWeights) -> set[str]:
-    return {os.path.realpath(file) for file in model_files.shards_of(weights.path)}

@@ -37,8 +37,7 @@ def from_single_file(stock: Function, cls: Any, *args: Any, **kwargs: Any) -> An
 
 def load_state_dict(stock: Function, checkpoint_file: Any, disable_mmap: bool = False, **keywords: Any) -> Any:
     """Replace ``load_state_dict`` where diffusers calls it for single files."""
-    load = context.current()
-    conversion = None if load is None else load.conversion
+    conversion = _conversion()
     is_safetensors = isinstance(checkpoint_file, str) and checkpoint_file.endswith(".safetensors")
     if conversion is not None and is_safetensors and not keywords:
         tensors = load_for_conversion(conversion, checkpoint_file)
@@ -49,9 +48,8 @@ def load_state_dict(stock: Function, checkpoint_file: Any, disable_mmap: bool = 
 
 def load_model_dict_into_meta(stock: Function, model: Any, state_dict: Any, **keywords: Any) -> Any:
     """Replace ``load_model_dict_into_meta`` where diffusers calls it for what it has converted."""
-    load = context.current()
-    conversion = None if load is None else load.conversion
-    if load is None or conversion is None:
+    conversion = _conversion()
+    if conversion is None:
         return stock(model, state_dict, **keywords)
     from .file_tensors import plain
 
@@ -65,6 +63,11 @@ def load_model_dict_into_meta(stock: Function, model: Any, state_dict: Any, **ke
     if left:  # what does not fit, which stock says in its own words
         return stock(model, {key: plain(value) for key, value in left.items()}, **keywords)
     return None, None
+
+
+def _conversion() -> Conversion | None:
+    load = context.current()
+    return None if load is None else load.conversion
 
 
 def _goal(keywords: Mapping[str, Any]) -> Goal:

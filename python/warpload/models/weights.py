@@ -16,6 +16,8 @@ from ..stock.refusal import NotNativeError
 if TYPE_CHECKING:
     import torch
 
+    from ..open_file import Began
+
 
 # Of a model's memory on a device, how much may be left to tensors that turned out to be in the wrong dtype.
 _MOST_WASTE = 0.01
@@ -94,7 +96,7 @@ class ModelWeights:
         self._loads.append((handle, segment))
 
     @property
-    def began(self) -> tuple[_core.LoadHandle, int]:
+    def began(self) -> Began:
         """Return the load that this model's tensors came with first, and its segment there."""
         return self._loads[0]
 
