@@ -26,20 +26,11 @@ import safetensors.torch
 import torch
 
 import warpload
+from warpload.measuring.digest import read_every_page
 from warpload.measuring.memory_reserve import MemoryReserve
 
 # What a load may take; see MemoryReserve.
 _MOST_BYTES = 8 << 30
-
-
-def first_use(models: dict[str, Any]) -> None:
-    """Read one byte of every page of every tensor."""
-    for model in models.values():
-        if isinstance(model, torch.nn.Module):
-            for tensor in (*model.parameters(), *model.buffers()):
-                flat = tensor.detach().reshape(-1).view(torch.uint8) if tensor.numel() else None
-                if flat is not None:
-                    flat[::4096].max()
 
 
 def timed(load: Callable[[], Any]) -> tuple[float, float]:
@@ -48,7 +39,7 @@ def timed(load: Callable[[], Any]) -> tuple[float, float]:
     begin = time.perf_counter()
     pipeline = load()
     ready = time.perf_counter() - begin
-    first_use(pipeline.components)
+    read_every_page(pipeline)
     return ready, time.perf_counter() - begin
 
 
