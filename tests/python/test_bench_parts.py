@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.pipelines import Saved
+from support.processes import memory_taken
 from warpload.bench.growth_files import TINY_SIZES, write_growth_files
 from warpload.measuring import weights
-from warpload.measuring.anonymous_memory import Sampler, of_process
 from warpload.measuring.contenders import CONTENDERS, FILES, FLOOR, PIPELINE
 from warpload.measuring.fresh_process import ContenderError
 from warpload.measuring.growing_pipeline import growing_pipeline
@@ -145,20 +143,6 @@ def test_memory_of_mapped_files_is_the_page_caches_and_copies_are_the_processs_o
         "    total = sum(mapped[::4096]) if sys.argv[1] == 'map' else len(bytearray(f.read()))\n"
         "print('done', flush=True); sys.stdin.readline()\n"
     )
-    grown = {}
-    for how in ("map", "copy"):
-        with subprocess.Popen(
-            [sys.executable, "-c", program, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdout.readline()
-            before = of_process(process.pid)
-            with Sampler(process.pid) as sampler:
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                process.stdout.readline()
-                grown[how] = max(sampler.peak(2**63), of_process(process.pid)) - before
-                process.stdin.write("end\n")
+    grown = {how: memory_taken(program, how)[0] for how in ("map", "copy")}
     assert grown["map"] < size // 2
     assert grown["copy"] >= size

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,7 @@ import warpload
 from support import single_files
 from support.checkpoints import Tensors
 from support.compare import assert_same_model
-from support.processes import environment
-from warpload.measuring.anonymous_memory import Sampler, of_process
+from support.processes import memory_taken
 
 KEY = "proj_out.weight"
 
@@ -164,25 +161,9 @@ def test_a_cast_takes_the_memory_of_the_weights_and_what_is_not_cast_next_to_non
     tensors = {key: each.detach() for key, each in large.state_dict().items()}
     single_files.save(single_files.ORIGINAL["sd3"](tensors), tmp_path / "large.safetensors")
 
-    arguments = [str(tmp_path / "large.safetensors"), str(tmp_path / "model"), dtype]
-    with subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.readline()
-        before = of_process(process.pid)
-        with Sampler(process.pid) as sampler:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            weights = int(process.stdout.readline())
-            peak = max(sampler.peak(2**63), of_process(process.pid)) - before
-        process.communicate("end\n")
+    peak, said = memory_taken(_PROGRAM, tmp_path / "large.safetensors", tmp_path / "model", dtype)
 
+    weights = int(said)
     assert weights > 64 << 20
     allowed = 32 << 20  # the model's own objects, and what the process takes anyway
     assert peak <= (weights * 1.05 if dtype == "bfloat16" else 0) + allowed

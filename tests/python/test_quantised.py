@@ -96,34 +96,26 @@ def assert_same_loads(
 # -- quantised while it is loaded -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", quantised.OF_DIFFUSERS)
-def test_a_model_of_diffusers_is_quantised_while_it_is_loaded_as_by_stock(
-    kind: str, plain: Callable[[str], Path]
+LIBRARIES: dict[str, tuple[Any, ...]] = {
+    FLUX: (flux_by_stock, flux_by_us, gguf_files.output_of, quantised.OF_DIFFUSERS),
+    T5: (t5_by_stock, t5_by_us, t5_output, quantised.OF_TRANSFORMERS),
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, (*_, kinds) in LIBRARIES.items() for kind in kinds])
+def test_a_model_is_quantised_while_it_is_loaded_as_by_stock(
+    name: str, kind: str, plain: Callable[[str], Path]
 ) -> None:
-    config, folder = quantised.OF_DIFFUSERS[kind], plain(FLUX)
+    by_stock, by_us, output, kinds = LIBRARIES[name]
+    config, folder = kinds[kind], plain(name)
 
     assert_same_loads(
-        lambda: flux_by_stock(folder, quantization_config=config(), dtype=torch.bfloat16),
-        lambda: flux_by_us(folder, quantization_config=config(), dtype=torch.bfloat16),
-        gguf_files.output_of,
+        lambda: by_stock(folder, quantization_config=config(), dtype=torch.bfloat16),
+        lambda: by_us(folder, quantization_config=config(), dtype=torch.bfloat16),
+        output,
     )
 
-    assert_read(FLUX, folder, "quantization_config")
-
-
-@pytest.mark.parametrize("kind", quantised.OF_TRANSFORMERS)
-def test_a_model_of_transformers_is_quantised_while_it_is_loaded_as_by_stock(
-    kind: str, plain: Callable[[str], Path]
-) -> None:
-    config, folder = quantised.OF_TRANSFORMERS[kind], plain(T5)
-
-    assert_same_loads(
-        lambda: t5_by_stock(folder, quantization_config=config(), dtype=torch.bfloat16),
-        lambda: t5_by_us(folder, quantization_config=config(), dtype=torch.bfloat16),
-        t5_output,
-    )
-
-    assert_read(T5, folder, "quantization_config")
+    assert_read(name, folder, "quantization_config")
 
 
 # -- saved quantised --------------------------------------------------------------------------------------------------

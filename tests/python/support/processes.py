@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import warpload
+from warpload.measuring.anonymous_memory import Sampler, of_process
 
 PACKAGE_FOLDER = str(Path(warpload.__file__).parents[1])
 TIMEOUT = 600  # seconds; only a hang reaches it, also on a machine that is busy with other things
@@ -38,6 +39,29 @@ def run_python(code: str, *arguments: object, check: bool = True) -> subprocess.
     if check:
         assert result.returncode == 0, result.stdout + result.stderr
     return result
+
+
+def memory_taken(code: str, *arguments: object) -> tuple[int, str]:
+    """Run code in a fresh interpreter; return the most memory of its own that it took, and what it said at the end.
+
+    Args:
+        code: prints a line when it is ready and one when it is done, and waits for a line after each.
+        arguments: of the code.
+    """
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment()) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = of_process(process.pid)
+        with Sampler(process.pid) as sampler:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            said = process.stdout.readline()
+            peak = max(sampler.peak(2**63), of_process(process.pid))
+        process.communicate("end\n")
+    return peak - before, said
 
 
 def resident_bytes() -> int:
