@@ -9,8 +9,8 @@ whole
     script. The caller sets WARPLOAD_PROCESS_START to CLOCK_MONOTONIC in nanoseconds right before it starts the
     process; without it the kernel's start time of the process counts (in steps of 10 ms).
 load
-    Everything that the load needs is imported before the clock, including the pipeline's and its models' classes;
-    only `from_pretrained` is timed.
+    Everything that the load needs is imported before the clock: the pipeline's and its models' classes, and those that
+    diffusers looks up whatever it loads; only `from_pretrained` is timed.
 
 "load_user" and "load_system" are the processor time of all threads during the load. A load that takes much longer
 than their sum had to wait: for the disk, or for other processes.
@@ -182,9 +182,21 @@ def _import_everything(model: Path, library: str, class_name: str) -> None:
     named = [["diffusers", index["_class_name"]], *(entry for entry in index.values() if isinstance(entry, list))]
     for module_name, class_name in named:
         if module_name in ("diffusers", "transformers") and class_name is not None:
-            # A class that this installation lacks, or one of nobody's, is for from_pretrained to report.
-            with contextlib.suppress(AttributeError, ImportError):
-                getattr(importlib.import_module(module_name), class_name)
+            cls = _import_class(module_name, class_name)
+            for compatible in getattr(cls, "_compatibles", ()):  # a scheduler's, which diffusers asks for by name
+                _import_class("diffusers", compatible)
+    # Whose methods diffusers calls: it asks for all of these with each component, guiders and ONNX models too.
+    loadable = getattr(importlib.import_module("diffusers.pipelines.pipeline_loading_utils"), "LOADABLE_CLASSES", {})
+    for class_name in loadable.get("diffusers", ()):
+        _import_class("diffusers", class_name)
+
+
+def _import_class(module_name: str, class_name: str) -> Any:
+    """Return a class; None for one that this installation lacks, or nobody's, which from_pretrained has to report."""
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except (AttributeError, ImportError):
+        return None
 
 
 def _prepare(model: Path, cache: str, touch_bytes: int, cleanup: contextlib.ExitStack) -> str:

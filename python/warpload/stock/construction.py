@@ -101,9 +101,10 @@ def foreign_patch() -> str | None:
     """Say which function that constructs models is patched by code that is none of ours, or None."""
     import torch
 
+    parameter, buffer = registering()
     found = {
-        "torch.nn.Module.register_parameter": _register_parameter.present(),
-        "torch.nn.Module.register_buffer": vars(torch.nn.Module).get("register_buffer"),
+        "torch.nn.Module.register_parameter": parameter,
+        "torch.nn.Module.register_buffer": buffer,
         "torch.nn.init.normal_": torch.nn.init.normal_,
         "torch.nn.init.kaiming_uniform_": torch.nn.init.kaiming_uniform_,
     }
@@ -114,6 +115,13 @@ def foreign_patch() -> str | None:
         if f"{module}.{qualified}" not in (name, name.replace("torch.nn.Module", "torch.nn.modules.module.Module")):
             return f"{name} is patched process-wide, by {module}.{qualified},"
     return None
+
+
+def registering() -> tuple[Any, Any]:
+    """Return what registers parameters and buffers, as others see it."""
+    import torch
+
+    return _register_parameter.present(), vars(torch.nn.Module).get("register_buffer")
 
 
 # -- models that are whole --------------------------------------------------------------------------------------------

@@ -71,8 +71,8 @@ class Form:
 
     def __init__(self, module: Any, seen: dict[int, Any], around: Any = None, given: Collection[str] = ()) -> None:
         _see(module, seen)
-        self.cls = type(module)
-        if not _is_made_plainly(self.cls):
+        self.cls: Any = type(module)
+        if not _is_made_plainly(self.cls):  # type: ignore[arg-type]  # a class is hashable
             raise NotPlainError
         self.settings = dict(vars(module))
         self.containers: dict[str, tuple[type, tuple[Any, ...]]] = {}
@@ -199,7 +199,8 @@ class Mould:
         self._fresh += objects.items()
         own = {name for name, _ in self._fresh}
         self._settings = {name: None if name in own else value for name, value in form.settings.items()}
-        self._parameters, self._buffers = list(form.parameters.items()), list(form.buffers.items())
+        self._parameters = [(name, _parameter_maker(each)) for name, each in form.parameters.items()]
+        self._buffers = [(name, _buffer_maker(each)) for name, each in form.buffers.items()]
         self._children = list(children.items())
 
     def give(self, module: Any, around: Any = None) -> None:
@@ -218,10 +219,12 @@ class Mould:
         settings.update(self._settings)
         for name, make in self._fresh:
             settings[name] = make()
-        if self._parameters:
-            _fill(settings["_parameters"], self._parameters, _parameter)
-        if self._buffers:
-            _fill(settings["_buffers"], self._buffers, _buffer)
+        tensors = settings["_parameters"]
+        for name, make in self._parameters:
+            tensors[name] = make()
+        tensors = settings["_buffers"]
+        for name, make in self._buffers:
+            tensors[name] = make()
         modules = settings["_modules"]
         for name, child in self._children:
             modules[name] = child._made(around) if isinstance(child, Mould) else around if child is _AROUND else None
@@ -232,22 +235,24 @@ class Mould:
         return module
 
 
-def _fill(into: dict[str, Any], forms: list[tuple[str, Any]], make: Callable[[Any], Any]) -> None:
-    for name, form in forms:
-        into[name] = None if form is None else make(form)
+def _parameter_maker(form: tuple[Any, ...] | None) -> Callable[[], Any]:
+    if form is None:
+        return _nothing
+    make, parameter_class, wants_gradients = _buffer_maker(form), _parameter_class(), form[-1]
+    return lambda: parameter_class(make(), wants_gradients)
 
 
-def _parameter(form: tuple[Any, ...]) -> Any:
+def _buffer_maker(form: tuple[Any, ...] | None) -> Callable[[], Any]:
     import torch
 
-    return torch.nn.Parameter(_buffer(form), form[-1])
-
-
-def _buffer(form: tuple[Any, ...]) -> Any:
-    import torch
-
+    if form is None:
+        return _nothing
     size, stride, dtype, *_ = form
-    return torch.empty_strided(size, stride, dtype=dtype, device="meta")
+    return functools.partial(torch.empty_strided, size, stride, dtype=dtype, device="meta")
+
+
+def _nothing() -> None:
+    return None
 
 
 def _parameter_class() -> Any:
@@ -277,6 +282,7 @@ def _see(value: Any, seen: dict[int, Any]) -> None:
     seen[id(value)] = value
 
 
+@functools.lru_cache(maxsize=512)
 def _is_made_plainly(cls: Any) -> bool:
     """Tell whether all that objects of a class have is in their dictionary."""
     return cls.__new__ is object.__new__ and not any(vars(each).get("__slots__") for each in cls.__mro__)
@@ -285,7 +291,7 @@ def _is_made_plainly(cls: Any) -> bool:
 def _object_maker(one: Any, another: Any) -> Callable[[], Any]:
     """Return what makes objects like two of the libraries' that are no more than their class and plain settings."""
     for each in (one, another):
-        cls = type(each)
+        cls: Any = type(each)
         if not (library_of(cls) and _is_made_plainly(cls) and all(map(is_atomic, vars(each).values()))):
             raise NotPlainError
     if type(one) is not type(another) or told_apart(vars(one).items()) != told_apart(vars(another).items()):

@@ -72,7 +72,11 @@ def is_patched() -> bool:
 
     classes = [torch.nn.Module, *_layers()]
     functions = [getattr(cls, name, None) for cls in classes for name in ("__setattr__", "reset_parameters")]
-    functions += [*map(present, classes), *(each for each in vars(torch.nn.init).values() if callable(each))]
+    functions += [
+        *construction.registering(),
+        *map(present, classes),
+        *(each for each in vars(torch.nn.init).values() if callable(each)),
+    ]
     return bool(construction.foreign_patch() or _registration_hooks()) or not all(map(_is_torchs, functions))
 
 

@@ -15,7 +15,7 @@ import importlib.metadata
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -100,18 +100,20 @@ def _lacks(function: Any, names: Iterable[str]) -> list[str]:
     return sorted(set(names) - taken)
 
 
-def _words(code: CodeType | None) -> Iterator[str]:
-    """Yield what a function's code names: attributes, functions, and strings."""
+def _words(code: CodeType | None) -> list[str]:
+    """Return what a function's code names: attributes, functions, and strings."""
+    found: list[str] = []
     constants: list[Any] = [] if code is None else [code]
     while constants:
         value = constants.pop()
         if isinstance(value, str):
-            yield value
+            found.append(value)
         elif isinstance(value, tuple):  # the keys of a dictionary
             constants += value
         elif isinstance(value, CodeType):
-            yield from value.co_names
+            found += value.co_names
             constants += value.co_consts
+    return found
 
 
 def _break(seam: Seam, fault: str) -> None:

@@ -515,6 +515,23 @@ SEAMS: tuple[Seam, ...] = (
         optional=True,
     ),
     Seam(
+        "transformers.core_model_loading",
+        "set_param_for_module",
+        "repetitions",
+        "is replaced on one thread: plain tensors are placed by modules that are remembered",
+        parameters=("model", "target_name", "param_value", "loading_info", "hf_quantizer"),
+        mentions=("_is_hf_initialized", "missing_keys", "mismatched_keys", "unexpected_keys"),
+        optional=True,
+    ),
+    Seam(
+        "transformers.core_model_loading",
+        "get_device",
+        "repetitions",
+        "is replaced on one thread: a map of the whole model has one device",
+        parameters=("device_map", "param_name", "valid_torch_device"),
+        optional=True,
+    ),
+    Seam(
         "transformers.conversion_mapping",
         "get_checkpoint_conversion_mapping",
         "repetitions",

@@ -232,7 +232,7 @@ def build(
             with (
                 repeated_blocks.copied(attempt.said),
                 repeated_renames.compiled_when_asked(tensors.keys()),
-                tensors_in_hand.taken_without_threads(),
+                tensors_in_hand.taken_as_they_are(),
             ):
                 loaded: tuple[PreTrainedModel, dict[str, Any]] = stock(
                     None, state_dict=tensors, output_loading_info=True, **arguments
