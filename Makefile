@@ -20,7 +20,8 @@ KIT_ARCHITECTURES ?= 90
 CONSUMER_COMPILERS ?= $(CXX)
 
 BIN := $(abspath $(VENV))/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+# pip shows what it downloads and how far it is: the first install takes minutes.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install $(PIP_ARGS) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 SOURCES := $(shell find csrc python benchmarks/measuring CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
@@ -213,14 +214,17 @@ $(VENV)/bin/python:
 
 # torch by itself and first: later installs then find their range satisfied.
 $(VENV)/.torch: $(CONSTRAINTS) | $(VENV)/bin/python
+	@echo "== torch, the largest of all packages: on machines with a GPU some gigabytes, else see README.md"
 	$(PIP) torch
 	@touch $@
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.torch
+	@echo "== warpload: its core is compiled, about a minute and a half on two cores, after the packages that it needs"
 	$(PIP) .
 	@touch $@
 
 $(VENV)/.tests: $(SOURCES) | $(VENV)/.torch
+	@echo "== warpload and what its tests need: the core is compiled, about a minute and a half on two cores"
 	$(PIP) '.[test]'
 	@touch $@ $(VENV)/.installed
 

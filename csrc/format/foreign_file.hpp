@@ -28,11 +28,11 @@ inline constexpr const char* kDownloadAgain = "download the file again";
   }
   if (prefix.starts_with("PK\x03\x04"sv)) {
     return ForeignFile{"the file is a zip archive, probably a torch checkpoint",
-                       "load it with torch.load or convert it to safetensors"};
+                       "write it as safetensors by `warpload convert`, or load it with torch.load"};
   }
   if (prefix.size() >= 2 && prefix[0] == '\x80' && prefix[1] >= '\x02' && prefix[1] <= '\x05') {
     return ForeignFile{"the file is a Python pickle, probably an old torch checkpoint",
-                       "load it with torch.load or convert it to safetensors"};
+                       "write it as safetensors by `warpload convert`, or load it with torch.load"};
   }
   // The length of a safetensors header has zeros among its eight bytes; text has none.
   const bool is_text = prefix.substr(0, 8).find('\0') == std::string_view::npos;

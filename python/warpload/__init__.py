@@ -32,6 +32,7 @@ _HOMES = {
     "WarploadError": "errors",
     "accelerated": "stock.replacing",
     "install": "stock.replacing",
+    "installed": "stock.replacing",
     "last_report": "report",
     "load_file": "whole_file",
     "prefetch": "pipelines.prefetching",
@@ -58,6 +59,7 @@ __all__ = [
     "__version__",
     "accelerated",
     "install",
+    "installed",
     "last_report",
     "load_file",
     "prefetch",
@@ -101,4 +103,5 @@ def _of_diffusers(name: str) -> Any:
 
 def __dir__() -> list[str]:
     names = importlib.import_module(f"{__name__}.stock.diffusers_names")
-    return sorted({*globals(), *__all__, *names.diffusers_names()})
+    of_a_module = [name for name in globals() if name.startswith("__")]
+    return sorted({*of_a_module, *__all__, *names.diffusers_names()})

@@ -753,6 +753,7 @@ from .report import (
 from .stock.replacing import (
     accelerated as accelerated,
     install as install,
+    installed as installed,
     uninstall as uninstall,
 )
 from .whole_file import (

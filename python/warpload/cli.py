@@ -56,19 +56,23 @@ def demo(
             show_default="deleted if this run wrote it",
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the medians and the verdict as JSON; all else goes to stderr.")
+    ] = False,
 ) -> None:
     """Time warpload against stock diffusers on this machine and compare every tensor.
 
     Without --model it writes a pipeline of Stable Diffusion XL's architecture with random weights: about 7 GB, less
     on a small machine. Each load is a fresh process, stock and warpload in turn, with the files in the page cache.
-    The pipeline is loaded in the dtype of its files, and in DTYPE.
+    The pipeline is loaded in the dtype of its files, and in DTYPE. The last line is the verdict, in a sentence.
 
     The exit status is 1 when any tensor differs, a load fails, or the core loaded nothing; 2 when there is no such
     model, or no place to write one; 130 after an interrupt.
     """
     from warpload.demo.session import DemoOptions, run_demo
 
-    raise typer.Exit(run_demo(DemoOptions(model=model, dtype=dtype, runs=runs, folder=folder, keep=keep)))
+    options = DemoOptions(model=model, dtype=dtype, runs=runs, folder=folder, keep=keep, as_json=as_json)
+    raise typer.Exit(run_demo(options))
 
 
 @application.command()
@@ -198,6 +202,34 @@ def convert(
     from warpload.converting.session import ConvertOptions, run_convert
 
     raise typer.Exit(run_convert(ConvertOptions(source=source, output=output, overwrite=overwrite)))
+
+
+@application.command()
+def doctor(
+    place: Annotated[
+        str | None,
+        typer.Argument(metavar="[PATH]", help="A pipeline's or a model's folder, or one file.", show_default="none"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Look at what loads depend on here: libraries, memory, limits of a container, the GPU's driver, a place on a disk.
+
+    Two seconds are spent on measuring memory and the disk. With PATH it says what a load from there takes at least:
+    its file system, and how much of the weights is in the page cache. Each line that is not as it might be has advice.
+
+    For example:
+
+    - `warpload doctor`: the machine
+
+    - `warpload doctor my/pipeline`: the machine, and what to expect of this pipeline
+
+    - `warpload doctor my/pipeline --json | jq .machine`: for a program
+
+    The exit status is 1 when something costs much time or breaks loads; 2 when there is no such file or folder.
+    """
+    from warpload.doctoring.examination import run_doctor
+
+    raise typer.Exit(run_doctor(place, as_json=as_json))
 
 
 @application.command()

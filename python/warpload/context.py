@@ -12,13 +12,14 @@ what they read belongs to the load among whose files it is.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import forked
+from . import forked, report_text
 from .report import LoadReport, remember
 from .stock import at_once, seam_check
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .models.planned_files import PlannedFiles
     from .pipelines.pipeline_load import PipelineLoad
     from .stock.construction import Built, Turn
+
+logger = logging.getLogger("warpload")
 
 
 @dataclass
@@ -138,8 +141,15 @@ def began(report: LoadReport, name: str = "", **settings: Any) -> Iterator[LoadC
         raise
     finally:
         report.turned_off = {**seam_check.turned_off(), **at_once.turned_off()}
+        _log(report, outer)
         if outer is not None:
             outer.report.include(report, name)
+
+
+def _log(report: LoadReport, outer: LoadContext | None) -> None:
+    """Tell whoever listens at DEBUG of each load, the ones inside others included; the table of the outermost."""
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s", report if outer is None else report_text.summary(report))
 
 
 @contextlib.contextmanager

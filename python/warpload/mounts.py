@@ -1,4 +1,7 @@
-"""File systems whose files must not be mapped: transformers finds them by itself, and so does the core's caller."""
+"""Mounted file systems: which one a file lies on, and those whose files must not be mapped.
+
+transformers finds the latter by itself, and so does the core's caller.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,20 @@ def forbid_mapping(files: Iterable[Path]) -> bool:
     """Tell whether one of the files, wherever links lead, lies on such a file system."""
     folders = _unmappable_folders()
     return bool(folders) and any(_is_below(os.path.realpath(file), folders) for file in files)
+
+
+def file_system(place: Path) -> tuple[str, str]:
+    """Return the kind of file system that a file or folder lies on, and its mount point; empty where unknown."""
+    try:
+        text = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return "", ""
+    entries = [line.split() for line in text.splitlines()]
+    kinds = {_unescaped(entry[1]): entry[2] for entry in entries if len(entry) > 2}
+    inside = os.path.join(os.path.realpath(place), "")
+    found = [point for point in kinds if inside.startswith(point.rstrip("/") + "/")]
+    innermost = max(found, key=len, default="")
+    return kinds.get(innermost, ""), innermost
 
 
 def _unmappable_folders() -> dict[str, bool]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from . import _core, devices, engine, forked, read_ahead
+from . import _core, devices, engine, forked, read_ahead, units
 from .devices import Place
 from .errors import Cancelled, OutOfMemoryError, WarploadError
 from .options import LoadOptions
@@ -118,7 +118,7 @@ class Prefetch:
         self.cancel()
 
     def __repr__(self) -> str:
-        size = f", {self.bytes / 1e9:.2f} GB" if self.bytes else ""
+        size = f", {units.size(self.bytes)}" if self.bytes else ""
         reason = f": {self.reason}" if self.reason else ""
         return f"<warpload.Prefetch of {self.source!r}: {self.state}{size}{reason}>"
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from . import report_text
+
 _REMEMBERED = 64
 
 # The names of a load's stages, which are defined here and nowhere else; ``LoadReport`` says what each is.
@@ -24,9 +26,9 @@ def _this_thread() -> str:
     return threading.current_thread().name
 
 
-@dataclass
+@dataclass(repr=False)
 class LoadReport:
-    """One load; it holds nothing of what was loaded.
+    """One load; it holds nothing of what was loaded. ``print`` shows it as a table, a notebook as one of its own.
 
     The stages of a load, in the order in which a pipeline comes to them, are those below. The time of a stage inside
     another one counts for the inner one only.
@@ -115,32 +117,39 @@ class LoadReport:
         if name and inner.error:
             self.components[name] = f"failed: {inner.error}"
 
+    @property
+    def total(self) -> float:
+        """Wall-clock seconds of all stages together."""
+        return sum(self.seconds.values())
+
+    def advice(self) -> str:
+        """Return what would make the next such load faster, in a sentence, or the empty string."""
+        return report_text.advice(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that ``json.dumps`` takes.
+
+        Returns:
+            Every attribute by its name, and beside them ``total_seconds``, ``bytes_per_second`` (None of a load that
+            took no time) and ``advice``.
+        """
+        return report_text.as_dict(self)
+
     def __str__(self) -> str:
-        """Return the report as a table."""
-        total = sum(self.seconds.values())
-        lines = [f"warpload: {self.source}: {self.bytes / 1e9:.2f} GB by the core in {total:.2f} s{self._further()}"]
-        if self.error:
-            lines.append(f"  failed: {self.error}")
-        width = max([len(name) for name in (*self.components, *self.seconds)], default=0)
-        for name, how in self.components.items():
-            lines.append(f"  {name:<{width}}  {how}{self._of_component(name)}")
-        lines += [f"  turned off: {feature}: {reason}" for feature, reason in self.turned_off.items()]
-        lines += [f"  {name:<{width}}  {seconds:.3f} s" for name, seconds in self.seconds.items()]
-        return "\n".join(lines)
+        """Return the report as a table, the slowest stage first, with what each stage is and a sentence of advice."""
+        return report_text.as_text(self)
 
-    def _of_component(self, name: str) -> str:
-        """Say what is not the plain case of a component."""
-        placed = f" (placed by stock: {self.placed_by_stock[name]})" if name in self.placed_by_stock else ""
-        early = f" (prefetched {self.prefetched[name]:.2f} s before)" if name in self.prefetched else ""
-        passed = f" (prefetched in vain: {self.passed_over[name]})" if name in self.passed_over else ""
-        return placed + early + passed
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"<LoadReport {report_text.summary(self).removeprefix('warpload: ')}>"
 
-    def _further(self) -> str:
-        """Say what is not the plain case."""
-        kind = "" if self.kind == "pipeline" else self.kind
-        thread = "" if self.thread == threading.main_thread().name else f"on {self.thread}"
-        further = " ".join(filter(None, (kind, thread)))
-        return f" ({further})" if further else ""
+    def __rich__(self) -> Any:
+        """Return the report as ``rich.print`` shows it."""
+        return report_text.as_rich(self)
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it."""
+        return report_text.as_html(self)
 
 
 # One operation of a deque is whole to other threads, and to a child that is forked meanwhile: no lock to be left held.

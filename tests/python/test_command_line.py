@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -222,6 +223,16 @@ def test_of_a_pipeline_that_stock_loads_no_ratio_is_made(copied: Saved) -> None:
     assert nothing in said(result)
     assert "the core loads them after `warpload convert`" in said(result)
     assert "ratio" not in result.output
+
+
+def test_as_json_the_output_is_the_verdict_and_every_median_and_nothing_else(saved: Saved) -> None:
+    result = demo("--model", saved("ddpm"), "--runs", 1, "--dtype", "float32", "--json")
+
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["identical"]
+    assert told["verdict"] in said(result)
+    assert [compared["dtype"] for compared in told["comparisons"]] == ["float32"]
 
 
 def test_of_a_pipeline_that_stock_loads_in_part_the_components_are_named() -> None:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from warpload import measuring
-from warpload.demo import architecture
+from warpload.demo import architecture, verdict
 from warpload.demo.synthetic import MARKER, read_marker, write_synthetic_pipeline
 from warpload.demo.table import comparison_table
 from warpload.measuring import page_cache, weights
@@ -403,3 +403,44 @@ def test_version_and_unknown_dtype() -> None:
     process = run_python(f"{prefix}'demo', '--dtype', 'int8']; main()")
     assert process.returncode == 2
     assert "int8" in process.stdout
+
+
+# The verdict
+
+
+def test_the_verdict_is_one_sentence_with_the_ratio_and_whether_all_is_identical() -> None:
+    said = verdict.verdict([made_up_comparison({"unet.a": "1", "unet.b": "2"})])
+
+    assert said == (
+        "From its start to a ready pipeline a script was 1.5 times as fast as with stock in bfloat16 (6.00 s, stock"
+        " 9.00 s); all 2 tensors are identical, bit for bit."
+    )
+
+
+def test_the_verdict_does_not_hide_a_difference_or_what_stock_loaded() -> None:
+    comparison = made_up_comparison({"unet.a": "2", "unet.b": "2"})
+    by_stock = {"unet": "native", "vae": "stock: no safetensors"}
+    runs = tuple(dataclasses.replace(run, components=by_stock) for run in comparison.runs)
+
+    said = verdict.verdict([dataclasses.replace(comparison, runs=runs)])
+
+    assert "1 tensor or component DIFFERS" in said
+    assert said.endswith("; stock loaded vae in both.")
+    assert not verdict.as_dict(Path("model"), [comparison])["identical"]
+
+
+def test_a_slower_load_is_called_slower() -> None:
+    digest = Digest({}, {"unet.a": "1"})
+    runs = [made_up_run("stock", "whole", 1.0, digest), made_up_run("warpload", "whole", 5.0, digest)]
+
+    assert "2.0 times as slow as with stock" in verdict.verdict([judge("bfloat16", runs)])
+
+
+def test_the_verdict_is_plain_data_with_every_median() -> None:
+    told = json.loads(json.dumps(verdict.as_dict(Path("model"), [made_up_comparison({"unet.a": "1", "unet.b": "2"})])))
+
+    (compared,) = told["comparisons"]
+    assert (told["model"], told["identical"]) == ("model", True)
+    assert compared["seconds"]["load (from_pretrained)"] == {"stock": 9.0, "warpload": 2.0}
+    assert compared["seconds"]["whole script, start to ready"] == {"stock": 9.0, "warpload": 6.0}
+    assert (compared["tensors"], compared["differences"], compared["loaded_by_stock"]) == (2, [], {})

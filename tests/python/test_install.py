@@ -91,6 +91,17 @@ def test_installing_twice_is_undone_by_one_uninstall(saved: Saved) -> None:
     assert not loads_natively(saved("ddpm"))
 
 
+def test_a_program_can_ask_whether_it_is_installed() -> None:
+    assert not warpload.installed()
+    warpload.install()
+    try:
+        assert warpload.installed()
+    finally:
+        warpload.uninstall()
+    with warpload.accelerated():
+        assert not warpload.installed()
+
+
 def test_accelerated_ends_with_its_block_whatever_happens(saved: Saved) -> None:
     with pytest.raises(OSError, match="model_index"), warpload.accelerated():
         diffusers.DiffusionPipeline.from_pretrained(saved("ddpm") / "unet")

@@ -20,7 +20,7 @@ PACKAGE = Path(warpload.__file__).parent
 # module imports only what is in its own layer or below.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"})
-    | {"read_ahead"},
+    | {"read_ahead", "report_text", "units"},
     frozenset({"stock.seams", "stock.seam_check", "stock.refusal", "stock.at_once"}),
     frozenset({"context"}),
     frozenset({"devices", "engine"}),
@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipelines"}),
     frozenset({"moving"}),
     frozenset({"facade"}),
-    frozenset({"demo", "measuring", "bench", "converting", "refusing"}),
+    frozenset({"demo", "measuring", "bench", "converting", "doctoring", "refusing"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -73,6 +73,12 @@ def test_dir_has_every_name_and_our_own() -> None:
     assert set(warpload.__all__) <= set(dir(warpload))
 
 
+def test_dir_lists_nothing_but_public_names() -> None:
+    listed = {name for name in dir(warpload) if not (name.startswith("__") and name.endswith("__"))}
+
+    assert listed == set(warpload.__all__) - {"__version__"} | names.diffusers_names().keys()
+
+
 def test_the_stub_has_every_name() -> None:
     text = STUB.read_text(encoding="utf-8")
     for name in (*(names.diffusers_names() if is_pinned() else ()), *warpload.__all__):

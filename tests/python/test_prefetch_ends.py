@@ -22,6 +22,7 @@ from support.devices import Device, refusing_segments
 from support.pipelines import Saved
 from support.prefetches import ended, report
 from warpload import engine, prefetch_run
+from warpload.units import duration, size
 
 
 def test_what_nobody_takes_is_dropped_at_its_time(saved: Saved, device: Device, log: pytest.LogCaptureFixture) -> None:
@@ -298,7 +299,7 @@ def test_the_report_says_how_long_before(saved: Saved) -> None:
 
     seconds = report().prefetched["unet"]
     assert seconds > 0
-    assert f"unet      native (prefetched {seconds:.2f} s before)" in str(report())
+    assert f"unet      native (prefetched {duration(seconds)} before)" in str(report())
 
 
 def test_the_report_of_an_outer_load_tells_of_those_inside() -> None:
@@ -320,7 +321,7 @@ def test_the_handle_says_what_it_is(saved: Saved) -> None:
     file = checkpoints.weight_file(saved("ddpm") / "unet")
     assert handle.bytes == sum(tensor.nbytes for tensor in safetensors.torch.load_file(file).values())
     assert handle.source == str(saved("ddpm"))
-    assert repr(handle) == f"<warpload.Prefetch of {handle.source!r}: ready, {handle.bytes / 1e9:.2f} GB>"
+    assert repr(handle) == f"<warpload.Prefetch of {handle.source!r}: ready, {size(handle.bytes)}>"
     handle.cancel()
     assert repr(handle).endswith(": it was cancelled>")
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import html
 import inspect
+import io
+import json
 import logging
 import pickle
+import re
 import shutil
 import threading
 import weakref
@@ -14,14 +19,17 @@ from pathlib import Path
 
 import diffusers
 import pytest
+import rich.console
 import torch
 
 import warpload
 from support import checkpoints
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
+from warpload import report_text
 from warpload.context import began
 from warpload.report import STAGES
+from warpload.units import size
 
 
 def load(folder: Path, **kwargs: object) -> warpload.LoadReport:
@@ -128,7 +136,7 @@ def test_the_source_is_what_the_caller_gave(saved: Saved) -> None:
     assert load(saved("ddpm")).source == str(saved("ddpm"))
 
 
-def test_it_prints_as_a_table_of_components_and_stages(copied: Saved) -> None:
+def test_it_prints_who_loaded_each_component_and_the_stages_the_slowest_first(copied: Saved) -> None:
     folder = copied("stable-diffusion")
     file = checkpoints.weight_file(folder / "unet")
     torch.save(checkpoints.load_file(file), file.with_suffix(".bin"))
@@ -137,18 +145,101 @@ def test_it_prints_as_a_table_of_components_and_stages(copied: Saved) -> None:
     report = load(folder)
 
     first, *rows = str(report).splitlines()
+    assert first == report_text.summary(report)
     assert str(folder) in first
     cells = {row.split()[0]: " ".join(row.split()[1:]) for row in rows}
     assert cells["vae"] == "native"
     assert cells["unet"].startswith("stock: no safetensors, but diffusion_pytorch_model.bin")
-    for stage, seconds in report.seconds.items():
-        assert cells[stage] == f"{seconds:.3f} s"
-    columns = {row.index(row.split(maxsplit=1)[1]) for row in rows}
-    assert len(columns) == 1
+    shown = [name for name in cells if name in report.seconds]
+    assert shown == sorted(report.seconds, key=lambda stage: -report.seconds[stage])
+    assert "warpload convert" in cells["advice:"]
+
+
+def test_each_stage_is_explained_where_it_is_shown() -> None:
+    report = warpload.LoadReport("source", seconds=dict.fromkeys(STAGES, 1.0))
+
+    assert report_text.LEGEND.keys() == set(STAGES)
+    for stage in STAGES:
+        assert f"  {report_text.LEGEND[stage]}" in str(report)
+        assert report_text.LEGEND[stage] in report._repr_html_()
 
 
 def test_a_report_of_nothing_prints() -> None:
-    assert str(warpload.LoadReport("somewhere")).startswith("warpload: somewhere: 0.00 GB")
+    report = warpload.LoadReport("somewhere")
+
+    assert str(report) == "warpload: somewhere: 0 bytes by the core in 0.00 ms"
+    assert repr(report) == "<LoadReport somewhere: 0 bytes by the core in 0.00 ms>"
+
+
+def test_it_is_one_line_where_python_shows_it(saved: Saved) -> None:
+    report = load(saved("stable-diffusion"))
+
+    assert "\n" not in repr(report)
+    assert repr(report).startswith(f"<LoadReport {saved('stable-diffusion')}: {size(report.bytes)}")
+
+
+def test_it_is_plain_data_for_json(saved: Saved) -> None:
+    report = load(saved("ddpm"))
+
+    told = json.loads(json.dumps(report.to_dict()))
+
+    public = {field.name for field in dataclasses.fields(report) if not field.name.startswith("_")}
+    assert told.keys() == public | {"total_seconds", "bytes_per_second", "advice"}
+    assert all(told[name] == getattr(report, name) for name in public)
+    assert told["total_seconds"] == pytest.approx(sum(report.seconds.values()))
+    assert told["bytes_per_second"] == pytest.approx(report.bytes / report.total)
+    report.to_dict()["components"].clear()
+    assert report.components == {"unet": "native"}
+
+
+def test_rich_and_a_notebook_show_what_the_text_says(saved: Saved) -> None:
+    report = load(saved("stable-diffusion"))
+    report.turned_off["loads"] = "a <reason>"
+    drawn = io.StringIO()
+
+    rich.console.Console(file=drawn, width=400).print(report)
+
+    page = html.unescape(re.sub("<[^>]+>", " ", report._repr_html_().replace("&lt;reason&gt;", "(reason)")))
+    for shown in (drawn.getvalue().replace("<reason>", "(reason)"), page):
+        for row in str(report).replace("<reason>", "(reason)").splitlines():
+            assert set(row.split()) <= set(shown.split())
+
+
+class TestAdvice:
+    """A sentence on what would make the next load faster."""
+
+    def test_there_is_none_for_a_load_that_is_well(self) -> None:
+        assert warpload.LoadReport("source", seconds={"build": 0.2, "wait": 0.7}).advice() == ""
+
+    def test_there_is_none_for_one_that_failed(self) -> None:
+        assert warpload.LoadReport("source", seconds={"wait": 9.0}, error="no such file").advice() == ""
+
+    @pytest.mark.parametrize(("stage", "word"), [("wait", "prefetch"), ("import", "import"), ("fetch", "Hub")])
+    def test_it_is_about_the_stage_that_takes_most(self, stage: str, word: str) -> None:
+        seconds = {**dict.fromkeys(STAGES, 0.1), stage: 5.0}
+
+        assert word in warpload.LoadReport("source", seconds=seconds).advice()
+
+    def test_it_is_about_pickled_files_first(self) -> None:
+        components = {"unet": "stock: no safetensors, but unet.bin", "vae": "stock: no safetensors, but vae.bin"}
+
+        advice = warpload.LoadReport("source", seconds={"wait": 9.0}, components=components).advice()
+
+        assert "unet and vae" in advice
+        assert "warpload convert" in advice
+
+    def test_it_says_what_was_prefetched_in_vain(self) -> None:
+        report = warpload.LoadReport("source", passed_over={"unet": "float16 was asked for"})
+
+        assert "float16 was asked for" in report.advice()
+
+
+def test_each_load_is_told_of_at_debug(saved: Saved, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="warpload"):
+        report = load(saved("stable-diffusion"))
+
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert str(report) in said
 
 
 def test_each_load_has_a_report_of_its_own(saved: Saved) -> None:
@@ -273,7 +364,7 @@ def test_a_report_can_be_pickled_copied_and_printed(saved: Saved, good_file: Pat
         for other in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
             assert other == report
             assert str(other) == str(report)
-    assert str(report).startswith(f"warpload: {good_file}: 0.00 GB by the core in ")
+    assert str(report).startswith(f"warpload: {good_file}: {size(report.bytes)} by the core in ")
     assert " (file)\n" in str(report)
 
 
@@ -281,6 +372,7 @@ def test_a_child_that_is_forked_while_a_load_is_reported_reports_its_own() -> No
     process = run_python(
         """
 import multiprocessing, threading
+from warpload import report_text
 from warpload.context import began
 from warpload.report import STAGES
 from warpload.report import LoadReport, last_report, reports

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from warpload import units
 from warpload.converting.convert import ConversionError, convert, convert_index
 from warpload.converting.plan import Conversion, NothingToConvertError, Plan, make_plan
 from warpload.refusing import refuse
@@ -49,7 +50,7 @@ def _check_room(plan: Plan, waiting: list[Conversion]) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if needed > free:
-        raise ConversionError(f"{plan.output}: {needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free")
+        raise ConversionError(f"{plan.output}: {units.size(needed)} are needed, and {units.size(free)} are free")
 
 
 def _convert_all(plan: Plan, waiting: list[Conversion], options: ConvertOptions, console: Console) -> None:
@@ -73,8 +74,8 @@ def _convert_all(plan: Plan, waiting: list[Conversion], options: ConvertOptions,
     there = len(plan.files) - len(waiting)
     _say(
         console,
-        f"{len(waiting)} files ({size / 1e9:.2f} GB of tensors) in {seconds:.1f} s, each compared with its source"
-        + (f"; {there} were there already (--overwrite writes them anew)" if there else ""),
+        f"{len(waiting)} files ({units.size(size)} of tensors) in {units.duration(seconds)}, each compared with its"
+        " source" + (f"; {there} were there already (--overwrite writes them anew)" if there else ""),
     )
     if plan.output == plan.root and waiting:
         _say(console, "The pickles are still there: stock and warpload take the safetensors from now on.")

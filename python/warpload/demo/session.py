@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,13 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from warpload.demo import architecture
+from warpload.demo import architecture, verdict
 from warpload.demo.model import ModelError, find_model
 from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
 from warpload.demo.table import comparison_table
 from warpload.errors import WarploadError
 from warpload.measuring import machine, weights
-from warpload.measuring.comparison import compare
+from warpload.measuring.comparison import Comparison, compare
 from warpload.measuring.fresh_process import ContenderError
 from warpload.measuring.runs import ELEMENT_SIZES, Conditions
 from warpload.refusing import refuse
@@ -33,6 +34,7 @@ class DemoOptions:
     runs: int = 3
     folder: Path | None = None
     keep: bool | None = None
+    as_json: bool = False
 
 
 def default_folder() -> Path:
@@ -42,7 +44,7 @@ def default_folder() -> Path:
 
 def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     """Run the demonstration; returns the process's exit status."""
-    console = console or Console()
+    console = console or Console(stderr=options.as_json)  # the output is JSON then, and nothing else
     if options.dtype not in ELEMENT_SIZES or options.dtype == "none":
         return refuse(console, f"--dtype is {options.dtype!r}, not float16, bfloat16 or float32", 2)
     try:
@@ -63,7 +65,7 @@ def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
     busy = os.getloadavg()[0]
     if busy > len(os.sched_getaffinity(0)) / 2:
         console.print(f"The machine is busy (load average {busy:.1f}): the times will be too long and unsteady.")
-    equal = True
+    comparisons: list[Comparison] = []
     with Conditions(model) as conditions:
         for dtype in dict.fromkeys((own_dtype, options.dtype)):
             same = " (the dtype of the files)" if dtype == own_dtype else f" (cast from {own_dtype})"
@@ -71,12 +73,16 @@ def _compare_all(model: Path, options: DemoOptions, console: Console) -> int:
                 comparison = compare(conditions, dtype, options.runs, announce=status.update)
             console.print()
             console.print(comparison_table(comparison, f"{dtype}{same}"))
+            comparisons.append(comparison)
             if not comparison.is_of_the_core:
-                return 1
-            equal = equal and not comparison.differences
+                break
     console.print()
     console.print("Load: everything imported before the clock. Whole script: from the start of the interpreter.")
-    return 0 if equal else 1
+    console.print(verdict.verdict(comparisons), style="bold", highlight=False)
+    told = verdict.as_dict(model, comparisons)
+    if options.as_json:
+        print(json.dumps(told, indent=2))
+    return 0 if told["identical"] else 1
 
 
 @contextlib.contextmanager

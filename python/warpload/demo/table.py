@@ -10,8 +10,8 @@ from warpload.measuring.comparison import LOADERS, Comparison
 from warpload.measuring.runs import median_seconds
 
 _SHOWN_DIFFERENCES = 5
-# Row's title, mode of the runs that it comes from, stages that it adds up.
-_ROWS = (
+# Of the table: title, mode of the runs that it comes from, stages that it adds up.
+ROWS = (
     ("interpreter, import torch", "load", ("interpreter", "torch")),
     ("import the library", "load", ("library",)),
     ("load (from_pretrained)", "load", ("load",)),
@@ -28,7 +28,7 @@ def comparison_table(comparison: Comparison, title: str) -> Group:
     table.add_column("median seconds", no_wrap=True)
     for heading in ("runs", "stock", "warpload", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, mode, stages in _ROWS:
+    for name, mode, stages in ROWS:
         stock_runs, own_runs = comparison.of("stock", mode), comparison.of("warpload", mode)
         if not stock_runs or not own_runs:
             continue

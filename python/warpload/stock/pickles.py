@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import units
+
 SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth"})
 
 # What the libraries save weights as -> what they call the same as safetensors.
@@ -51,11 +53,4 @@ def why_not_native(place: Path) -> str:
         return "no safetensors"
     size = sum(file.stat().st_size for file in pickles)
     named = pickles[0].name + (f" and {len(pickles) - 1} more" if len(pickles) > 1 else "")
-    return f"no safetensors, but {named} ({_told(size)}): the core loads them after `warpload convert`"
-
-
-def _told(size: int) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if size >= factor:
-            return f"{size / factor:.2f} {unit}"
-    return f"{size / 1e3:.2f} kB"
+    return f"no safetensors, but {named} ({units.size(size)}): the core loads them after `warpload convert`"

@@ -50,6 +50,14 @@ def active() -> bool:
     return _installed is not None or _accelerated.get()
 
 
+def installed() -> bool:
+    """Return whether ``install`` is on, so that loads by diffusers' and transformers' own classes go through the core.
+
+    What ``accelerated`` does inside its block is not counted.
+    """
+    return _installed is not None
+
+
 def install() -> None:
     """Make loads by diffusers' and transformers' own classes go through the core, on all threads, until ``uninstall``.
 
