@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ class LoadContext:
         reading: what the core read for stock's code.
         built: a model that stock finds built where it would build it, once.
         turn: stock's turn to construct a model, which it takes where it begins to.
+        building: what stock builds each model without weights in, by itself; None where that is as ever.
         conversion: of the single file that stock converts here, where the core places what comes of it.
         spares_warmup: whether memory that transformers would take for the tensors is not taken.
         planned: the files of a quantised model, as far as they are in the plan; stock's reader gets their tensors.
@@ -74,6 +75,7 @@ class LoadContext:
     reading: Reading = field(default_factory=Reading)
     built: Built | None = None
     turn: Turn | None = None
+    building: Callable[[], contextlib.AbstractContextManager[None]] | None = None
     spares_warmup: bool = False
     planned: PlannedFiles | None = None
     conversion: Conversion | None = None

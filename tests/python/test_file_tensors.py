@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from support.compare import assert_same_model
 from support.processes import memory_taken
 
 KEY = "proj_out.weight"
+OURS = warpload.LTXVideoTransformer3DModel
 
 
 def _in_place(tensors: Tensors) -> None:
@@ -127,6 +129,31 @@ def test_whatever_a_conversion_does_the_model_equals_stocks(
 
     assert_same_model(ours, stock)
     assert all(type(each.data) is torch.Tensor for each in ours.state_dict(keep_vars=True).values())
+    assert warpload.last_report().placed_by_stock == {}
+
+
+def test_attributes_of_parameters_are_what_stock_leaves_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as transformers' on those that it ties, which are no reason to leave them to stock."""
+    file = single_files.write("ltx", tmp_path / "model")
+    cls = diffusers.LTXVideoTransformer3DModel
+    genuine = cls.__init__
+
+    @functools.wraps(genuine)
+    def build(self: Any, **settings: Any) -> None:
+        genuine(self, **settings)
+        self.proj_out.weight._is_hf_initialized = True
+        self.proj_out.bias.mine = 1
+        self.proj_in.weight.__dict__["requires_grad"] = True
+
+    monkeypatch.setattr(cls, "__init__", build)
+    stock, ours = (each.from_single_file(str(file), config=str(file.parents[1])) for each in (cls, OURS))
+
+    assert_same_model(ours, stock)
+    attributes = {name: vars(each) for name, each in stock.named_parameters()}
+    assert {name: vars(each) for name, each in ours.named_parameters()} == attributes
+    assert attributes["proj_out.weight"] == {"_is_hf_initialized": True}
     assert warpload.last_report().placed_by_stock == {}
 
 

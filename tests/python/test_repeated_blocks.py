@@ -7,17 +7,21 @@ import logging
 import random
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy
 import pytest
 import torch
 import transformers
 from accelerate import init_empty_weights
 from diffusers.models import attention
+from torch.overrides import TorchFunctionMode
 
 import warpload
-from support import models, unet_models
+from support import models, single_files, unet_models
+from support.compare import assert_same_model, assert_same_pipeline
 from support.parts import Part
 from support.pipelines import Saved
 from support.structure import structure
@@ -64,11 +68,17 @@ def test_a_model_of_transformers_is_made_of_what_stocks_is(name: str) -> None:
     assert structure(ours) == structure(stock)
 
 
-def test_most_blocks_of_a_deep_model_are_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    part, given = DEEP["U-Net"], []
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the classes of the modules that are copied from here on."""
+    classes: list[Any] = []
     genuine = module_form.Mould.give
-    monkeypatch.setattr(module_form.Mould, "give", lambda mould, to: (given.append(mould.cls), genuine(mould, to)))
-    model = of_copies(part)
+    monkeypatch.setattr(module_form.Mould, "give", lambda mould, to: (classes.append(mould.cls), genuine(mould, to)))
+    return classes
+
+
+def test_most_blocks_of_a_deep_model_are_not_built(given: list[Any]) -> None:
+    model = of_copies(DEEP["U-Net"])
 
     blocks = sum(isinstance(each, attention.BasicTransformerBlock) for each in model.modules())
     assert blocks / 2 < given.count(attention.BasicTransformerBlock) < blocks
@@ -321,3 +331,79 @@ def test_constructors_are_the_librarys_own_after_a_load(saved: Saved) -> None:
     warpload.DiffusionPipeline.from_pretrained(saved("stable-diffusion"))
 
     assert (vars(torch.nn.Module)["__init__"], vars(attention.BasicTransformerBlock)["__init__"]) == before
+
+
+# -- models from single files -----------------------------------------------------------------------------------------
+
+
+def test_a_model_from_a_single_file_is_made_of_what_stocks_is(given: list[Any], tmp_path: Path) -> None:
+    file = single_files.write("unet-xl", tmp_path / "model", transformer_layers_per_block=COUNT)
+    config = str(file.parents[1])
+    stock = diffusers.UNet2DConditionModel.from_single_file(str(file), config=config)
+    assert given == []
+
+    ours = warpload.UNet2DConditionModel.from_single_file(str(file), config=config)
+
+    assert structure(ours) == structure(stock)
+    assert_same_model(ours, stock)
+    assert given.count(attention.BasicTransformerBlock) >= COUNT / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("text_encoder", "CLIPEncoderLayer"),
+        ("text_encoder_2", "CLIPEncoderLayer"),
+        ("text_encoder_3", "T5LayerFF"),
+        ("transformer", "FeedForward"),
+    ],
+)
+def test_each_deep_model_of_a_pipeline_from_a_single_file_is_made_of_what_stocks_is(
+    name: str, block: str, given: list[Any], tmp_path: Path
+) -> None:
+    deep = {"num_layers": COUNT} if name in ("text_encoder_3", "transformer") else {"num_hidden_layers": COUNT}
+    published = single_files.publish("stable-diffusion-3", tmp_path, **{name: deep})
+    stock = diffusers.StableDiffusion3Pipeline.from_single_file(published.file, config=published.folder)
+    assert given == []
+
+    ours = warpload.StableDiffusion3Pipeline.from_single_file(published.file, config=published.folder)
+
+    assert structure(getattr(ours, name)) == structure(getattr(stock, name))
+    assert_same_pipeline(ours, stock)
+    assert [cls.__name__ for cls in given].count(block) >= COUNT / 2
+
+
+def test_with_values_each_block_of_a_single_file_is_built(given: list[Any], tmp_path: Path) -> None:
+    file = single_files.write("sd3", tmp_path / "model", num_layers=COUNT)
+    arguments: dict[str, Any] = {"config": str(file.parents[1]), "low_cpu_mem_usage": False}
+    torch.manual_seed(1)
+    stock = diffusers.SD3Transformer2DModel.from_single_file(str(file), **arguments)
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+
+    ours = warpload.SD3Transformer2DModel.from_single_file(str(file), **arguments)
+
+    assert torch.rand(1) == drawn
+    assert structure(ours) == structure(stock)
+    assert given == []
+
+
+class Sees(TorchFunctionMode):
+    """A mode that sees each operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_mode_that_sees_operations_sees_those_of_each_block(given: list[Any], tmp_path: Path) -> None:
+    file = single_files.write("sd3", tmp_path / "model", num_layers=COUNT)
+
+    with Sees():
+        warpload.SD3Transformer2DModel.from_single_file(str(file), config=str(file.parents[1]))
+
+    assert given == []

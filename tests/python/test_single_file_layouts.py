@@ -10,11 +10,13 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from safetensors.torch import load_file, save_file
 
 import warpload
 from support import checkpoints, original_layouts, single_files
 from support.compare import assert_loaded_natively, assert_same_model, assert_same_pipeline, bytes_of
+from support.renamed_layouts import NOT_GIVEN
 from support.said import with_warnings
 
 DTYPES = [None, torch.float32, torch.float16, torch.bfloat16]
@@ -22,7 +24,7 @@ DTYPES = [None, torch.float32, torch.float16, torch.bfloat16]
 
 @pytest.fixture(autouse=True)
 def _narrow() -> Iterator[None]:
-    with single_files.narrow_flux():
+    with single_files.narrow():
         yield
 
 
@@ -56,6 +58,13 @@ def assert_plain(model: torch.nn.Module) -> None:
         assert type(tensor.data) is torch.Tensor, name
         assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
         assert tensor.storage_offset() == 0, name
+
+
+def test_every_class_that_diffusers_loads_from_single_files_has_a_layout_or_a_reason() -> None:
+    given = {part.name for part in single_files.MODELS.values()}
+
+    assert set(SINGLE_FILE_LOADABLE_CLASSES) - given == {*NOT_GIVEN}
+    assert not any(hasattr(getattr(diffusers, name), "from_single_file") for name in NOT_GIVEN)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -230,7 +239,10 @@ def test_an_image_equals_stocks(published: single_files.Published) -> None:
         generator = torch.Generator().manual_seed(0)
         images.append(pipeline("a", num_inference_steps=2, output_type="pt", generator=generator).images)
 
-    assert bytes_of(images[0]) == bytes_of(images[1])
+    if "transformer" in published.models:  # stock's own second image differs from its first one in last bits
+        torch.testing.assert_close(images[0], images[1])
+    else:
+        assert bytes_of(images[0]) == bytes_of(images[1])
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])

@@ -12,20 +12,21 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .. import _core, devices, engine
+from .. import devices, engine
 from ..dtypes import code_of
 from ..stock import module_tree
 from ..stock.refusal import NotNativeError, some_of
-from . import converted_file
+from . import converted_file, origins
 from .converted_file import ConvertedFile, Piece, Whole
 
 if TYPE_CHECKING:
     import torch
 
     from ..report import LoadReport
-    from .file_tensors import FileTensor, Source
+    from .file_tensors import Source
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Goal:
         return torch.float32 if any(part in key.split(".") for part in self.kept) else self.dtype
 
 
+# transformers' attribute of parameters, the one that accelerate takes over to what comes in their place.
+_MARK = "_is_hf_initialized"
+# A tensor of a file, the dtype that it is wanted in, and which part of it.
+_Found: TypeAlias = "tuple[Source, str, Piece]"
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """What one seat of a model is to have.
@@ -83,23 +90,25 @@ class Conversion:
     def __init__(self, report: LoadReport, *, zero_copy: bool) -> None:
         self._zero_copy = zero_copy
         self._report = report
+        self._files: list[ConvertedFile] = []
         # What models have of the file as it is: stock's would have the same memory.
         self._shared: weakref.WeakKeyDictionary[Source, Whole] = weakref.WeakKeyDictionary()
         self._placed: weakref.WeakKeyDictionary[Any, NotNativeError | str] = weakref.WeakKeyDictionary()
 
-    def opened(self, path: str, checkpoint: _core.Checkpoint) -> dict[str, FileTensor]:
-        """Return the tensors of a file for stock to convert.
+    def open(self, path: str) -> ConvertedFile:
+        """Open a file, whose tensors stock is to convert.
 
         Args:
             path: the file.
-            checkpoint: the same, open.
 
         Raises:
-            FormatError: torch cannot represent one of them.
+            FormatError: its header breaks the format's rules.
+            IoError: it is missing or unreadable.
         """
-        file = ConvertedFile(path, checkpoint, zero_copy=self._zero_copy)
+        file = ConvertedFile(path, zero_copy=self._zero_copy)
         self._zero_copy = file.zero_copy
-        return file.tensors()
+        self._files.append(file)
+        return file
 
     def why_not_placed(self, model: Any) -> NotNativeError | str:
         """Say why stock has placed the tensors of a model, or return the empty string where they were placed here."""
@@ -133,27 +142,36 @@ class Conversion:
                 continue
             store, name, _ = seats[key]
             old = store[name]
-            if isinstance(value, torch.Tensor) and value.shape == old.shape and not vars(old):
+            is_plain = type(old) in (torch.Tensor, torch.nn.Parameter)  # whose attributes count for nothing
+            if isinstance(value, torch.Tensor) and value.shape == old.shape and (is_plain or not vars(old)):
                 wanted[key] = _Wanted(value, goal.dtype_of(key, value, old), old.is_contiguous())
             else:
                 left[key] = value
-        settled = self._settled(wanted, goal.device)
+        found = {key: piece for key, each in wanted.items() if (piece := _piece(each)) is not None}
+        settled = self._settled(wanted, found, goal.device)
+        parameters: dict[str, torch.nn.Parameter] = {}
         for key, tensor in settled.items():
             store, name, is_parameter = seats[key]
             old = store[name]
             store[name] = type(old)(tensor, requires_grad=old.requires_grad) if is_parameter else tensor
+            if is_parameter:
+                parameters[key] = store[name]
+                if (mark := old.__dict__.pop(_MARK, None)) is not None:
+                    setattr(store[name], _MARK, mark)
+        _note(model, parameters, found)
         self._placed[model] = f"no place for {some_of(set(left))}" if left else ""
         return left
 
-    def _settled(self, wanted: Mapping[str, _Wanted], device: torch.device) -> dict[str, torch.Tensor]:
+    def _settled(
+        self, wanted: Mapping[str, _Wanted], found: Mapping[str, _Found], device: torch.device
+    ) -> dict[str, torch.Tensor]:
         """Return the final tensors."""
+        for file in self._files:
+            file.check_size()
         arena = devices.arena_device(device)
         wholes: dict[tuple[Source, str], Whole] = {}
         cuts: dict[str, tuple[Whole, Piece]] = {}
-        for key, each in wanted.items():
-            if (found := _piece(each)) is None:
-                continue
-            source, code, piece = found
+        for key, (source, code, piece) in found.items():
             whole = self._whole(wholes, source, code, device)
             if not whole.is_as_in_file or device.type != "cpu":  # a copy each
                 piece = Piece(piece.begin, piece.shape, object())
@@ -186,7 +204,25 @@ class Conversion:
         return wholes[source, code]
 
 
-def _piece(wanted: _Wanted) -> tuple[Source, str, Piece] | None:
+def _note(model: Any, parameters: Mapping[str, torch.nn.Parameter], found: Mapping[str, _Found]) -> None:
+    """Note which tensors of the file, or parts of them, parameters are."""
+    files = {source.file for source, _, _ in found.values()}
+    if len(files) != 1:
+        return
+    (file,) = files
+    placed: dict[str, origins.Placed] = {}
+    for key in parameters.keys() & found.keys():
+        source, code, piece = found[key]
+        if not source.is_touched and source.can_be_read_as(code):
+            part = None if piece.shape == tuple(source.tensor.shape) else (piece.begin, piece.end)
+            parameter = parameters[key]
+            version = origins.version_of(parameter)
+            placed[key] = origins.Placed(source.name, code, weakref.ref(parameter), version, part)
+    made = frozenset(parameters.keys() - placed.keys())
+    origins.note_converted(model, origins.Origin(Path(file.path), file.states, placed, made))
+
+
+def _piece(wanted: _Wanted) -> _Found | None:
     """Return which part of which tensor of the file is wanted, in which dtype; None where it is not just that."""
     from .file_tensors import DeferredCopy, FileTensor
 

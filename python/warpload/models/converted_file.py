@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import _core, engine, mounts
+from .. import engine, errors, mounts, prefetch_part
 from ..dtypes import torch_dtypes
-from ..whole_file import paths_of, take_prefetched
+from ..whole_file import take_prefetched
 
 if TYPE_CHECKING:
     import torch
@@ -19,22 +19,36 @@ if TYPE_CHECKING:
 
 # How much of a tensor of the file has to be wanted for all of it to be loaded.
 _MOST_OF = 0.95
+_REPLACED = "the file was replaced or written to since its header was read"
 
 
 class ConvertedFile:
     """A file that is being converted.
 
+    Its header is read by one who opens it, its bytes are mapped by another: both have to have met the same file.
+
+    Args:
+        path: the file.
+        zero_copy: whether tensors of a model may be views of it.
+
     Attributes:
+        path: the file.
+        states: what tells it from another file of that name.
         checkpoint: the open file.
         codes: the dtypes of its tensors, by name.
-        zero_copy: whether tensors of a model may be views of it.
+        zero_copy: whether tensors of a model may be views of it, and the file system allows that.
+
+    Raises:
+        FormatError: its header breaks the format's rules.
+        IoError: it is missing or unreadable.
     """
 
-    def __init__(self, path: str, checkpoint: _core.Checkpoint, *, zero_copy: bool) -> None:
-        files = paths_of(path)
+    def __init__(self, path: str, *, zero_copy: bool) -> None:
+        files = [Path(path)]
         self.path = path
-        self.checkpoint = checkpoint
-        self.codes = {name: code for name, code, _, _ in checkpoint.tensors()}
+        self.states = prefetch_part.states_of(files)  # first: what changes from here on is noticed
+        self.checkpoint = engine.open_checkpoint(path)
+        self.codes = {name: code for name, code, _, _ in self.checkpoint.tensors()}
         self.zero_copy = zero_copy and not mounts.forbid_mapping(files)
         self._prefetched = take_prefetched(files, None, None, not self.zero_copy) or {}
 
@@ -43,6 +57,7 @@ class ConvertedFile:
 
         Raises:
             FormatError: torch cannot represent one of them.
+            IoError: the file is not the one any more whose header was read.
         """
         import torch
 
@@ -51,7 +66,7 @@ class ConvertedFile:
         described = self.checkpoint.tensors()
         for name, code, shape, _ in described:
             engine.check_representable(name, code, shape, self.checkpoint)
-        memory = torch.UntypedStorage.from_file(self.path, False, os.path.getsize(self.path))
+        memory = self._mapped()
         tensors = {}
         for name, code, shape, _ in described:
             _, begin, end = self.checkpoint.locate(name)
@@ -60,6 +75,45 @@ class ConvertedFile:
             tensor = of_memory(memory[begin:end], own, dtype) if end > begin else torch.empty(own, dtype=dtype)
             tensors[name] = Source(self, name, tensor).as_file_tensor()
         return tensors
+
+    def _mapped(self) -> Any:
+        """Return a private mapping of the file whose header was read, as a storage of torch's."""
+        import torch
+
+        if self.states is None:
+            raise self._changed(_REPLACED)
+        _, _, size, *_ = self.states[0]
+        try:
+            memory: Any = torch.UntypedStorage.from_file(self.path, False, size)
+        except RuntimeError:
+            self._check_same()  # it may have shrunk, or be gone
+            raise
+        self._check_same()
+        return memory
+
+    def _check_same(self) -> None:
+        if prefetch_part.states_of([Path(self.path)]) != self.states:
+            raise self._changed(_REPLACED)
+
+    def check_size(self) -> None:
+        """Refuse a file that was written to while it was converted, as far as its size tells.
+
+        Another file under its name does no harm: this one is mapped, and held open.
+
+        Raises:
+            IoError: it grew or shrank: behind its end the mapping has no memory.
+        """
+        now = prefetch_part.states_of([Path(self.path)])
+        if now is None or self.states is None:
+            return
+        device, node, size, *_ = now[0]
+        *mine, opened, _, _ = self.states[0]
+        if mine == [device, node] and size != opened:
+            raise self._changed("the file grew or shrank while it was converted")
+
+    def _changed(self, reason: str) -> errors.WarploadError:
+        cure = "do not write to a checkpoint while it is in use; load it again"
+        return errors.make("IoError", reason, path=self.path, cure=cure)
 
     def take(self, name: str) -> torch.Tensor | None:
         """Return a tensor that was prefetched as it is in the file, once."""
@@ -114,8 +168,7 @@ class Whole:
     @property
     def is_as_in_file(self) -> bool:
         """Tell whether it is not cast."""
-        own: str = self.source.file.codes[self.source.name]
-        return self.code == own
+        return self.code == self.source.code
 
     def has_room_for(self, piece: Piece) -> bool:
         """Tell whether nobody else has memory of a piece."""
@@ -129,10 +182,7 @@ class Whole:
         if self.is_as_in_file and self.source.file.zero_copy:
             return True
         wanted = sum(piece.end - piece.begin for piece in self.pieces)
-        own = self.source.file.codes[self.source.name]
-        return wanted >= _MOST_OF * self.source.tensor.numel() and (
-            self.is_as_in_file or _core.is_cast_supported(own, self.code)
-        )
+        return wanted >= _MOST_OF * self.source.tensor.numel() and self.source.can_be_read_as(self.code)
 
     def cut(self, piece: Piece) -> torch.Tensor:
         """Return a piece, with a storage of exactly its size."""

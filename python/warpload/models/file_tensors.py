@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from .. import _core
 from ..stock import seam_check
 
 Function = Callable[..., Any]
@@ -76,6 +77,16 @@ class Source:
         self.tensor = tensor
         self.is_touched = False
         self._deferred: list[weakref.ref[DeferredCopy]] = []
+
+    @property
+    def code(self) -> str:
+        """The dtype in the file."""
+        own: str = self.file.codes[self.name]
+        return own
+
+    def can_be_read_as(self, code: str) -> bool:
+        """Tell whether the core delivers the tensor in a dtype."""
+        return self.code == code or _core.is_cast_supported(self.code, code)
 
     def as_file_tensor(self) -> FileTensor:
         """Return the tensor for a conversion."""

@@ -67,9 +67,8 @@ def load_for_conversion(conversion: Conversion, file: Any) -> dict[str, FileTens
     """
 
     def read(_: LoadContext) -> tuple[dict[str, FileTensor], int, list[str]]:
-        checkpoint = engine.open_checkpoint(file)
-        tensors = conversion.opened(os.fspath(file), checkpoint)
-        return tensors, checkpoint.nbytes, [text for _, text in checkpoint.oddities]
+        opened = conversion.open(os.fspath(file))
+        return opened.tensors(), opened.checkpoint.nbytes, [text for _, text in opened.checkpoint.oddities]
 
     tensors: dict[str, FileTensor] | None = _for_its_load(file, "cpu", read)
     return tensors

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import context
 from ..context import LoadContext
-from ..stock import seam_check, unexpected
+from ..stock import repeated_blocks, seam_check, torch_modes, unexpected
 from . import joint_load
 from .conversion import Conversion, Goal
 from .loaded import mark
@@ -84,6 +84,8 @@ def _load(source: Any, kwargs: dict[str, Any], stock: Function) -> Any:
     why_not = _why_not_placed(source, kwargs)
     with joint_load.loading_alone(label, "single file", zero_copy=zero_copy, folders=folders) as load:
         load.conversion = None if why_not else Conversion(load.report, zero_copy=zero_copy)
+        if torch_modes.interposed() is None:  # else a mode is to see each operation
+            load.building = repeated_blocks.copied_as_ever
         loaded = stock()
     _tell(load, _models(loaded, kwargs), why_not, why_nothing_was_read(kwargs, label))
     load.conversion = None

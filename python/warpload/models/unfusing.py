@@ -143,20 +143,30 @@ def _read(label: str, model: Any, fused: list[_Fused]) -> dict[str, torch.Tensor
     if origin.states is None or prefetch_part.states_of([origin.path]) != origin.states:
         reason = f"the file is not the one that {label} was loaded from any more"
         raise errors.make("IoError", reason, path=str(origin.path), cure=_LOAD_AGAIN)
-    names = {name: origin.placed[name].tensor for name in parameters}
-    wanted = {tensor: origin.codes[tensor] for tensor in names.values()}
+    return _from_file(origin, parameters)
+
+
+def _from_file(origin: Origin, parameters: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+    """Return what parameters were loaded with, by their names; one tensor of the file may be in several dtypes."""
+    placed = {name: origin.placed[name] for name in parameters}
+    wanted: dict[str, dict[str, str]] = {}
+    for each in placed.values():
+        wanted.setdefault(each.code, {})[each.tensor] = each.code
     checkpoint = engine.open_checkpoint(origin.path, as_published=True)
-    (tensors,) = engine.load([engine.request(checkpoint, tensor_dtypes=wanted, only=set(wanted))], [None])
-    return {name: tensors[tensor] for name, tensor in names.items()}
+    requests = [engine.request(checkpoint, tensor_dtypes=each, only=set(each)) for each in wanted.values()]
+    loaded = dict(zip(wanted, engine.load(requests, [None] * len(requests)), strict=True))
+    return {name: each.cut(loaded[each.code][each.tensor], parameters[name].shape) for name, each in placed.items()}
 
 
 def _check(what: str, origin: Origin, name: str, parameter: torch.nn.Parameter) -> None:
     """Refuse a parameter whose values before the fuse cannot be told from the file."""
+    if name in origin.made:
+        raise _refused(f"{what} is no tensor of the file, nor a part of one: it was made when the file was converted")
     placed = origin.placed.get(name)
     if placed is None or placed.parameter() is not parameter or parameter.is_meta:
         raise _refused(f"{what} is not the parameter that was loaded")
-    if code_of(parameter.dtype) != (code := origin.codes[placed.tensor]):
-        raise _refused(f"{what} was loaded as {code} and is {parameter.dtype} by now")
+    if code_of(parameter.dtype) != placed.code:
+        raise _refused(f"{what} was loaded as {placed.code} and is {parameter.dtype} by now")
     if placed.version != origins.version_of(parameter):
         raise _refused(f"{what} was changed in place since it was loaded")
 

@@ -206,8 +206,14 @@ def parameters_on(device: Any, but: Callable[[], bool] = bool) -> Iterator[None]
         but: tells whether the one that is registered now is to stay.
     """
     _begin()
-    with _in_our_load(), _register_parameter.replaced(functools.partial(_register_on, device, but)):
+    with _in_our_load(), _building(), _register_parameter.replaced(functools.partial(_register_on, device, but)):
         yield
+
+
+def _building() -> contextlib.AbstractContextManager[None]:
+    """Return what the load under way wants a model to be built in."""
+    load = context.current()
+    return contextlib.nullcontext() if load is None or load.building is None else load.building()
 
 
 def often_elsewhere() -> contextlib.AbstractContextManager[None]:

@@ -61,11 +61,34 @@ def unet(tensors: Tensors) -> Tensors:
     known = single_file_utils.DIFFUSERS_TO_LDM_MAPPING["unet"]
     names = {**known["layers"], **known["addition_embed_type"]}
     with_attention = {key.split(".")[1] for key in tensors if key.startswith("up_blocks.") and ".attentions." in key}
-    layers = 1 + max(int(key.split(".")[3]) for key in tensors if re.match(r"down_blocks\.\d\.resnets", key))
+    layers = _layers(tensors)
     return {
         COMFY + (names[key] if key in names else _unet_key(key, layers, with_attention)): each
         for key, each in tensors.items()
     }
+
+
+def controlnet(tensors: Tensors) -> Tensors:
+    """Return Stable Diffusion's ControlNet."""
+    names = single_file_utils.DIFFUSERS_TO_LDM_MAPPING["controlnet"]["layers"]
+    layers = _layers(tensors)
+    rules = (
+        (r"controlnet_cond_embedding\.blocks\.(\d)", lambda it: f"input_hint_block.{2 * int(it[1]) + 2}"),
+        (r"controlnet_down_blocks\.(\d)", lambda it: f"zero_convs.{it[1]}.0"),
+        (r"controlnet_mid_block", lambda _: "middle_block_out.0"),
+    )
+    original = {}
+    for key, tensor in tensors.items():
+        name = names.get(key, key)
+        for old, new in rules:
+            name = re.sub(old, new, name)
+        original["control_model." + (name if name != key else _unet_key(key, layers, set()))] = tensor
+    return original
+
+
+def _layers(tensors: Tensors) -> int:
+    """Return the number of layers in a block."""
+    return 1 + max(int(key.split(".")[3]) for key in tensors if re.match(r"down_blocks\.\d\.resnets", key))
 
 
 def _unet_key(key: str, layers: int, with_attention: set[str]) -> str:
@@ -133,6 +156,12 @@ def open_clip(tensors: Tensors, prefix: str) -> Tensors:
         for kind in ("weight", "bias"):
             left[f"{stem}in_proj_{kind}"] = _joined(left, [f"{stem}{each}_proj.{kind}" for each in "qkv"])
     return prefixed(left, prefix)
+
+
+def t5(tensors: Tensors) -> Tensors:
+    """Return SD3's third text encoder; its embedding is there under both of its names."""
+    both = {**tensors, "encoder.embed_tokens.weight": tensors["shared.weight"]}
+    return prefixed(both, "text_encoders.t5xxl.transformer.")
 
 
 # -- transformers of images -------------------------------------------------------------------------------------------
