@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,15 @@ class Part:
 
     def __post_init__(self) -> None:
         self.key = key_of(self.asked)
+
+    def why_not(self, other: Wanted) -> str:
+        """Say why a load has no use for this, or return the empty string.
+
+        A load that wants tensors as they are, such as one that quantises them, has them of whatever dtype was foreseen,
+        where none of them is cast.
+        """
+        foreseen = replace(self.wanted, code=None) if self.maps and other.code is None else self.wanted
+        return foreseen.why_not(other)
 
     def lies_in(self, folders: Iterable[str]) -> bool:
         """Tell whether its files lie in one of the folders, which end with a separator."""

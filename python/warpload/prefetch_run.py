@@ -281,7 +281,7 @@ class Prefetch:
             asked: the files, as the load names them.
             other: what the load wants of them.
         """
-        if reason := part.wanted.why_not(other):
+        if reason := part.why_not(other):
             return reason
         self._begun.wait()
         if part.states != states_of(asked):

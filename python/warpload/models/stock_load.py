@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import context
+from .. import context, prefetch_run
 from ..context import LoadContext
 from ..report import LoadReport
 from ..stock import hub, pickles, repeated_blocks, seam_check
@@ -33,12 +33,14 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
     """
     planned = PlannedFiles(call, load.joint) if refusal.quantised and load.joint is not None else None
     if planned is None:
-        _pass_over(call, load, refusal)
+        _pass_over(call, load, str(refusal))
     unread = "" if refusal.readable else str(refusal)
-    with context.part(load, unread=unread, built=refusal.built, folders=_folders(call), planned=planned) as own:
+    with contextlib.ExitStack() as stack:
+        part = context.part(load, unread=unread, built=refusal.built, folders=_folders(call), planned=planned)
+        own = stack.enter_context(part)
+        if planned is not None:
+            stack.callback(lambda: _pass_over(call, load, _joined(str(refusal), _refused(call, own))))
         model = _ask_stock(call, refusal)
-    if planned is not None:
-        _pass_over(call, load, refusal)
     reading, report = own.reading, load.report
     if oddities is None:
         oddities = _look(call) if reading.sizes else []
@@ -56,21 +58,30 @@ def load_by_stock(call: Call, load: LoadContext, refusal: NotNativeError, odditi
     return model
 
 
-def _pass_over(call: Call, load: LoadContext, refusal: NotNativeError) -> None:
-    if load.joint is not None and call.location:
-        load.joint.pass_over(_folder(call), str(refusal))
+def _pass_over(call: Call, load: LoadContext, reason: str) -> None:
+    """Drop what was prefetched of the model that this load has not taken."""
+    if prefetch_run.alive and load.joint is not None and call.location:
+        load.joint.pass_over(_folder(call), reason)
 
 
 def _folder(call: Call) -> str | os.PathLike[str]:
     """Return where the model lies, as far as that is known."""
     snapshot = call.snapshot
+    if snapshot is None and not os.path.isdir(call.source):  # refused before anybody has looked, or to be asked for
+        found = {name: call.kwargs.get(name) for name in ("cache_dir", "revision")}
+        snapshot = hub.cached_snapshot(call.source, found)
     return call.location if snapshot is None else snapshot.folder / (call.kwargs.get("subfolder") or "")
 
 
 def _why_not_read(call: Call, own: LoadContext) -> list[str]:
     """Say why the core has read no file for a quantiser, which it would."""
-    refused = [who.removeprefix("stock: ") for who in own.reading.readers.values()]
-    return refused or [why_nothing_was_read(call.kwargs)]
+    return _refused(call, own) or [why_nothing_was_read(call.kwargs)]
+
+
+def _refused(call: Call, own: LoadContext) -> list[str]:
+    """Say why the core refused to read files for a quantiser, as far as it did."""
+    refused = [who.removeprefix("stock: ") for who in own.reading.readers.values() if who != "native"]
+    return refused or (["disable_mmap"] if call.kwargs.get("disable_mmap") else [])
 
 
 def _folders(call: Call) -> list[str]:

@@ -28,14 +28,16 @@ def layers(pipeline: Any) -> dict[str, tuple[int, int]]:
     return found
 
 
-def peft(pipeline: Any, only: str = "", dtype: torch.dtype = torch.float32, seed: int = 0) -> dict[str, torch.Tensor]:
+def peft(
+    pipeline: Any, only: str = "", dtype: torch.dtype = torch.float32, seed: int = 0, rank: int = RANK
+) -> dict[str, torch.Tensor]:
     """Return a LoRA as peft and newer diffusers spell it: ``unet.NAME.lora_A.weight``."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, (inputs, outputs) in layers(pipeline).items():
         if name.startswith(only):
-            tensors[f"{name}.lora_A.weight"] = torch.randn(RANK, inputs, generator=generator).to(dtype)
-            tensors[f"{name}.lora_B.weight"] = torch.randn(outputs, RANK, generator=generator).to(dtype)
+            tensors[f"{name}.lora_A.weight"] = torch.randn(rank, inputs, generator=generator).to(dtype)
+            tensors[f"{name}.lora_B.weight"] = torch.randn(outputs, rank, generator=generator).to(dtype)
     return tensors
 
 
