@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipelines"}),
     frozenset({"moving"}),
     frozenset({"facade"}),
-    frozenset({"demo", "measuring", "bench", "converting", "refusing"}),
+    frozenset({"demo", "measuring", "bench", "converting", "inspecting", "verifying", "refusing", "consoles"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from warpload import consoles
 from warpload.demo import architecture
 from warpload.demo.model import ModelError, find_model
 from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
@@ -42,7 +43,7 @@ def default_folder() -> Path:
 
 def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     """Run the demonstration; returns the process's exit status."""
-    console = console or Console()
+    console = console or consoles.for_results()
     if options.dtype not in ELEMENT_SIZES or options.dtype == "none":
         return refuse(console, f"--dtype is {options.dtype!r}, not float16, bfloat16 or float32", 2)
     try:

@@ -51,10 +51,11 @@ def why_not_native(place: Path) -> str:
         return "no safetensors"
     size = sum(file.stat().st_size for file in pickles)
     named = pickles[0].name + (f" and {len(pickles) - 1} more" if len(pickles) > 1 else "")
-    return f"no safetensors, but {named} ({_told(size)}): the core loads them after `warpload convert`"
+    return f"no safetensors, but {named} ({bytes_told(size)}): the core loads them after `warpload convert`"
 
 
-def _told(size: int) -> str:
+def bytes_told(size: int) -> str:
+    """Return a size as people read it."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if size >= factor:
             return f"{size / factor:.2f} {unit}"
