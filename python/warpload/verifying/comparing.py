@@ -20,6 +20,9 @@ from warpload.verifying.likeness import KINDS, Likeness, differences
 # What loads and describes, in a process of its own.
 PROGRAM = Path(fresh_load.__file__)
 
+# diffusers writes some settings in the order that a set has, which is another one in every process otherwise.
+_ALIKE = {"PYTHONHASHSEED": "0"}
+
 Announce = Callable[[str], Any]
 
 
@@ -72,7 +75,7 @@ def compare(
         announce(loader)
         command = [sys.executable, str(PROGRAM), "--loader", loader, *arguments]
         try:
-            results[loader], _ = run_process(command, limit=limit)
+            results[loader], _ = run_process(command, limit=limit, environment=_ALIKE)
         except ContenderError as error:
             failed[loader] = error.reason
     if failed:

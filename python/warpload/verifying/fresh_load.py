@@ -117,7 +117,8 @@ def _gguf_by_its_package(file: str, *, dequantised: bool) -> dict[str, Any]:
             found[each.name] = torch.from_numpy(numpy.array(data))
         else:
             found[each.name] = torch.from_numpy(numpy.array(gguf.dequantize(data, kind)))
-    return found
+    # numpy gives an array without elements strides of its own.
+    return {name: each.clone(memory_format=torch.contiguous_format) for name, each in found.items()}
 
 
 def _likeness(kind: str, loaded: Any) -> Any:
