@@ -95,11 +95,18 @@ def differences(expected: Digest, actual: Digest) -> list[str]:
         expected: of the pipeline that stock diffusers loaded.
         actual: of the pipeline to judge.
     """
-    lines = _compare("component", expected.classes, actual.classes)
-    return lines + _compare("tensor", expected.tensors, actual.tensors)
+    lines = compare_named("component", expected.classes, actual.classes)
+    return lines + compare_named("tensor", expected.tensors, actual.tensors)
 
 
-def _compare(kind: str, expected: dict[str, str], actual: dict[str, str]) -> list[str]:
+def compare_named(kind: str, expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
+    """Return one line for each name of which two loads say something else, or only one of them says anything.
+
+    Args:
+        kind: what the names are of.
+        expected: what is said where stock loaded.
+        actual: what is said where the other did.
+    """
     lines = []
     for name, value in expected.items():
         if name not in actual:

@@ -120,10 +120,14 @@ std::uint64_t data_bytes(const Checkpoint& checkpoint) {
   return total;
 }
 
-unsigned bits_of(const std::string& code) {
-  if (const auto dtype = parse_dtype(code)) return dtype_bits(*dtype);
+DType dtype_of(const std::string& code) {
+  if (const auto dtype = parse_dtype(code)) return *dtype;
   throw InvalidArgumentError({.reason = "unknown dtype '" + code + "'"});
 }
+
+unsigned bits_of(const std::string& code) { return dtype_bits(dtype_of(code)); }
+
+unsigned alignment_of(const std::string& code) { return dtype_alignment(dtype_of(code)); }
 
 }  // namespace
 
@@ -168,6 +172,9 @@ void register_checkpoint(py::module_& module) {
           "Return how many tensors there are.");
   module.def("dtype_bits", &bits_of, py::arg("code"),
              "Return the bits that one element of a dtype takes. Raises InvalidArgumentError for an unknown code.");
+  module.def("dtype_alignment", &alignment_of, py::arg("code"),
+             "Return the bytes to a multiple of which a tensor of a dtype has to lie in its file to be mapped. Raises "
+             "InvalidArgumentError for an unknown code.");
   module.def("is_dequantization_supported", &dequantization_supported, py::arg("blocks"), py::arg("destination"),
              "Tell whether the core turns blocks of that type, by ggml's number, into numbers of a dtype.");
   module.def("is_cast_supported", &cast_supported, py::arg("source"), py::arg("destination"),

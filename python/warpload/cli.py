@@ -1,4 +1,4 @@
-"""The command line: `warpload demo`, `warpload bench`, `warpload convert` and `warpload prefix`."""
+"""The command line: `warpload demo`, `bench`, `inspect`, `verify`, `convert` and `prefix`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 application = typer.Typer(
     name="warpload",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
@@ -172,6 +171,87 @@ def bench(
         floor=floor,
     )
     raise typer.Exit(run_bench(options))
+
+
+@application.command()
+def inspect(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
+        ),
+    ],
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")
+    ] = None,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write what was found as JSON.")] = False,
+) -> None:
+    """Show what lies in a pipeline, a model or a file of weights, and what a load would do with it.
+
+    Components with their classes, the files that each is loaded from, tensors and bytes by dtype; who loads it, and
+    why if that is not the core alone; where the tensors begin in each file, and whether they lie so that they can be
+    mapped. Only headers, indexes and configurations are read. Nothing is fetched, and no library is imported.
+
+    For example:
+
+    - `warpload inspect my/pipeline`: will it be fast, and if not, why?
+
+    - `warpload inspect stabilityai/stable-diffusion-xl-base-1.0 --variant fp16`: of the Hub's cache
+
+    - `warpload inspect lora.safetensors --tensors | less`: one file, tensor by tensor
+
+    - `warpload inspect my/pipeline --json | jq '.components[] | select(.loads != "native")'`
+
+    The exit status is 1 when something of it cannot be loaded; 2 when there is no such thing; 130 after an interrupt.
+    """
+    from warpload.inspecting.inspection import InspectOptions, run_inspect
+
+    raise typer.Exit(run_inspect(InspectOptions(source=source, variant=variant, tensors=tensors, json=json)))
+
+
+@application.command()
+def verify(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
+        ),
+    ],
+    dtype: Annotated[
+        str, typer.Option(metavar="DTYPE", help="Load in this dtype: float16, bfloat16, float32; none leaves it out.")
+    ] = "none",
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")
+    ] = None,
+    hashes: Annotated[
+        bool, typer.Option("--hashes", help="Compare the files with the Hub's, too, by their hashes.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write what was found as JSON.")] = False,
+) -> None:
+    """Load something by stock and by warpload, each in a fresh process, and compare everything.
+
+    Classes, configurations, every parameter and buffer with its bytes, dtype, strides and requires_grad, ties, training
+    flags. A file is loaded by load_file, and by the safetensors or the gguf package.
+
+    With --hashes every file is hashed before, and compared with what the Hub says of it; offline with what the cache
+    knows: SHA-256 of large files, git's hash of the others.
+
+    For example:
+
+    - `warpload verify my/pipeline`: are they the same?
+
+    - `warpload verify stabilityai/stable-diffusion-xl-base-1.0 --dtype float16 --hashes`: and are the files the Hub's?
+
+    - `warpload verify lora.safetensors && echo same`
+
+    The exit status is 1 when anything differs, a load fails, or the core loaded nothing; 2 when there is no such thing,
+    or no hash is known; 130 after an interrupt.
+    """
+    from warpload.verifying.verification import VerifyOptions, run_verify
+
+    options = VerifyOptions(source=source, dtype=dtype, variant=variant, hashes=hashes, json=json)
+    raise typer.Exit(run_verify(options))
 
 
 @application.command()

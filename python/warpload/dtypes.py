@@ -57,6 +57,11 @@ def code_of(dtype: torch.dtype) -> str | None:
     return _codes().get(dtype)
 
 
+def torch_name(code: str) -> str | None:
+    """Return what torch calls a dtype, whether the installed torch has it or not; None for what torch cannot hold."""
+    return _TORCH_NAMES.get(code)
+
+
 def code_of_name(name: str) -> str | None:
     """Return the code for a dtype as configuration files write it: ``"float16"`` or ``"torch.float16"``."""
     wanted = name.removeprefix("torch.")

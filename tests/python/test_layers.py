@@ -31,7 +31,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipelines"}),
     frozenset({"moving"}),
     frozenset({"facade"}),
-    frozenset({"demo", "measuring", "bench", "converting", "doctoring", "refusing"}),
+    frozenset({"demo", "measuring", "bench", "converting", "doctoring", "inspecting", "verifying", "refusing"})
+    | {"consoles"},
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

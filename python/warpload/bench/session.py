@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
+from warpload import consoles
 from warpload.bench.growth_files import SIZES, TINY_SIZES, write_growth_files
 from warpload.bench.tables import result_tables
 from warpload.demo import architecture
@@ -63,7 +64,7 @@ class UsageError(ValueError):
 
 def run_bench(options: BenchOptions, console: Console | None = None) -> int:
     """Run the benchmark; returns the process's exit status."""
-    console = console or Console()
+    console = console or consoles.for_results()
     try:
         _check(options)
         with tempfile.TemporaryDirectory(prefix="warpload-bench-", dir=_work_folder(options)) as work:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from warpload import units
+from warpload import consoles, units
 from warpload.converting.convert import ConversionError, convert, convert_index
 from warpload.converting.plan import Conversion, NothingToConvertError, Plan, make_plan
 from warpload.refusing import refuse
@@ -28,7 +28,7 @@ class ConvertOptions:
 
 def run_convert(options: ConvertOptions, console: Console | None = None) -> int:
     """Convert; returns the process's exit status."""
-    console = console or Console()
+    console = console or consoles.for_results()
     try:
         plan = make_plan(options.source, options.output)
         waiting = [each for each in plan.files if options.overwrite or not each.target.exists()]

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from warpload import consoles
 from warpload.demo import architecture, verdict
 from warpload.demo.model import ModelError, find_model
 from warpload.demo.synthetic import read_marker, write_synthetic_pipeline
@@ -44,7 +45,8 @@ def default_folder() -> Path:
 
 def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     """Run the demonstration; returns the process's exit status."""
-    console = console or Console(stderr=options.as_json)  # the output is JSON then, and nothing else
+    # Of JSON the output is nothing else.
+    console = console or (consoles.for_messages() if options.as_json else consoles.for_results())
     if options.dtype not in ELEMENT_SIZES or options.dtype == "none":
         return refuse(console, f"--dtype is {options.dtype!r}, not float16, bfloat16 or float32", 2)
     try:

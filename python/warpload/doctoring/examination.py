@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from warpload import consoles
 from warpload.doctoring import gpu, libraries, limits, place, system
 from warpload.doctoring.finding import Finding, Section, as_dict
 from warpload.refusing import refuse
@@ -26,7 +27,7 @@ def run_doctor(named: str | None, *, as_json: bool = False, console: Console | N
         as_json: print plain data instead.
         console: where to print to.
     """
-    console = console or Console()
+    console = console or consoles.for_results()
     where = None if named is None else Path(named).expanduser().absolute()
     if where is not None and not where.exists():
         return refuse(console, f"{named}: there is no such file or folder (check the spelling)", 2)

@@ -69,7 +69,7 @@ class NativeLoad:
     def _claim(self, call: Call, joint: JointLoad, folder: Path, code: str | None, device: Any) -> ModelWeights:
         path = call.weights_file(folder)
         if path is None:
-            raise NotNativeError(_why_none(folder))
+            raise NotNativeError(why_none(folder))
         if call.snapshot is not None and not cached_models.has_weights(call.snapshot, path):
             raise NotNativeError(hub.NOT_CACHED)
         try:
@@ -110,7 +110,8 @@ def find_folder(call: Call) -> Path:
     return folder
 
 
-def _why_none(folder: Path) -> str:
+def why_none(folder: Path) -> str:
+    """Say why the core loads nothing from a folder that has no weight file of a name that it looks for."""
     found = next(folder.glob("*.safetensors"), None)
     return (
         pickles.why_not_native(folder) if found is None else f"weight files in another spelling, such as {found.name}"

@@ -14,7 +14,7 @@ from ..stock.hub import Snapshot
 from ..stock.model_files import read_json
 from .folder import Component
 
-_WEIGHT_SUFFIXES = (
+WEIGHT_SUFFIXES = (
     *(".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".pb", ".pt", ".pth", ".safetensors"),
     *(".index.json", ".flashpack"),
 )
@@ -34,11 +34,11 @@ def is_complete(snapshot: Snapshot, component: Component, variant: str | None) -
         component: as ``model_index.json`` names it.
         variant: that the call asks for.
     """
-    subfolder, names = component.name, _names_here(component)
+    subfolder, names = component.name, names_here(component)
     listed = _names_listed(snapshot, subfolder)
     if component.folder.name != subfolder or f"{component.library}.py" in names | listed:
         return False
-    if _is_model(names | listed):
+    if is_model(names | listed):
         # A variant that this component does not come in is known only from the listing.
         as_asked = component.variant == variant or (
             snapshot.listing is not None and not any(f".{variant}" in name for name in listed)
@@ -49,7 +49,7 @@ def is_complete(snapshot: Snapshot, component: Component, variant: str | None) -
     return snapshot.listing is not None or _has_what_its_kind_has(snapshot, component)
 
 
-def _names_here(component: Component) -> set[str]:
+def names_here(component: Component) -> set[str]:
     """Return the names of a component's files, below its folder, links that lead nowhere included."""
     found: set[str] = set()
     for folder, _, names in os.walk(component.folder):
@@ -61,8 +61,9 @@ def _names_listed(snapshot: Snapshot, subfolder: str) -> set[str]:
     return {name.removeprefix(f"{subfolder}/") for name in snapshot.listing or () if name.startswith(f"{subfolder}/")}
 
 
-def _is_model(names: set[str]) -> bool:
-    return "config.json" in names or any(name.endswith(_WEIGHT_SUFFIXES) for name in names)
+def is_model(names: set[str]) -> bool:
+    """Tell by the names of a component's files whether it is a model; without its settings it is one all the same."""
+    return "config.json" in names or any(name.endswith(WEIGHT_SUFFIXES) for name in names)
 
 
 def _has_what_its_kind_has(snapshot: Snapshot, component: Component) -> bool:

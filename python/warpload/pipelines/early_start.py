@@ -102,7 +102,7 @@ def wanted_models(components: list[Component], asked: Asked) -> list[WantedModel
     """
     by_library: dict[bool, list[Component]] = {False: [], True: []}
     for component in components:
-        by_library[_is_of_diffusers(component)].append(component)
+        by_library[is_of_diffusers(component)].append(component)
     wanted = (
         _wanted_model(component, of_diffusers, asked)
         for of_diffusers, those in by_library.items()
@@ -135,6 +135,7 @@ def feature_of(of_diffusers: bool) -> str:
     return "diffusers models" if of_diffusers else "transformers models"
 
 
-def _is_of_diffusers(component: Component) -> bool:
+def is_of_diffusers(component: Component) -> bool:
+    """Tell whether a model is one of diffusers', else it is one of transformers'."""
     # A model in a pipeline's own module may be either library's; only diffusers writes its class into the settings.
     return component.library == "diffusers" or "_class_name" in read_config(component.folder)

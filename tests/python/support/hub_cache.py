@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+
+from huggingface_hub.utils.sha import git_hash
 
 REPOSITORY = "warpload-tests/tiny"
 COMMIT = "0" * 40
@@ -28,6 +31,27 @@ def write_cache(pipeline: Path, cache: Path) -> Path:
 def names_of(snapshot: Path) -> list[str]:
     """Return the names of all files, as a repository's listing has them."""
     return sorted(str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if not path.is_dir())
+
+
+def is_large(file: Path) -> bool:
+    """Tell whether the Hub keeps a file outside of git."""
+    return file.suffix == ".safetensors"
+
+
+def hash_on_hub(file: Path) -> str:
+    """Return the hash by which the Hub, and the name of a blob, know a file."""
+    content = file.read_bytes()
+    return hashlib.sha256(content).hexdigest() if is_large(file) else git_hash(content)
+
+
+def name_blobs_by_hash(snapshot: Path) -> None:
+    """Give the blobs of a cache the names that huggingface_hub gives them."""
+    for name in names_of(snapshot):
+        link = snapshot / name
+        blob = link.resolve()
+        named = blob.with_name(hash_on_hub(link))
+        link.unlink()
+        link.symlink_to(blob.rename(named))
 
 
 def write_listing(snapshot: Path, *further: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +10,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .hub_cache import COMMIT, REPOSITORY, names_of
+from huggingface_hub.utils.sha import git_hash
+
+from .hub_cache import COMMIT, REPOSITORY, hash_on_hub, is_large, names_of
 
 
 class HubServer:
@@ -63,13 +64,17 @@ class HubServer:
         return {
             "type": "file",
             "path": name,
-            "size": (self.folder / name).stat().st_size,
-            "oid": etag(self.folder / name),
+            **stored(self.folder / name),
         }
 
 
-def etag(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes()).hexdigest()
+def stored(file: Path) -> dict[str, Any]:
+    """Return what the Hub says of how it keeps a file: of a large one git has a pointer only."""
+    size, known = file.stat().st_size, hash_on_hub(file)
+    if not is_large(file):
+        return {"size": size, "oid": known}
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{known}\nsize {size}\n".encode()
+    return {"size": size, "oid": git_hash(pointer), "lfs": {"oid": known, "size": size, "pointerSize": len(pointer)}}
 
 
 def _handler_of(hub: HubServer) -> type[BaseHTTPRequestHandler]:
@@ -96,7 +101,7 @@ def _handler_of(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 file = hub.file(path)
                 if file is None:
                     return self._send(404, b"", {**known, "X-Error-Code": "EntryNotFound"}, with_body)
-                return self._send(200, file.read_bytes(), {**known, "ETag": f'"{etag(file)}"'}, with_body)
+                return self._send(200, file.read_bytes(), {**known, "ETag": f'"{hash_on_hub(file)}"'}, with_body)
             answer = hub.answer(path)
             if answer is None:
                 return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, with_body)

@@ -1,0 +1,1 @@
+"""What `warpload verify` does: the same thing loaded by stock and by the core, and all that came of both compared."""
