@@ -107,8 +107,9 @@ def _settings_of(value: Any) -> dict[str, Any]:
 
 def _as_mapping(config: Any) -> dict[str, Any]:
     if hasattr(config, "to_dict"):
-        kept = {name: getattr(config, name, None) for name in ("name_or_path", "_attn_implementation")}
-        return {**config.to_dict(), **kept}
+        # What to_dict leaves out: which attention was chosen, whatever the attribute is called.
+        kept = {name: value for name, value in vars(config).items() if "attn_implementation" in name}
+        return {**config.to_dict(), **kept, "name_or_path": getattr(config, "name_or_path", None)}
     return dict(config) if isinstance(config, Mapping) else {"value": config}
 
 
