@@ -18,7 +18,7 @@ class Handler(logging.Handler):
     said = []
     def emit(self, record): self.said.append((record.levelname, record.getMessage()))
 logging.getLogger("warpload").addHandler(Handler())
-logging.getLogger("warpload").setLevel(logging.DEBUG)
+logging.getLogger("warpload").setLevel(logging.INFO)  # at DEBUG each load is told of
 """
 
 

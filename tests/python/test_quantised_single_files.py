@@ -112,7 +112,7 @@ def test_a_file_in_an_original_layout_with_a_quantiser_is_as_by_stock(
     def load(library: Any) -> Any:
         config = quantised.OF_DIFFUSERS["torchao-int8"]()
         given = {"config": str(file.parents[1]), "quantization_config": config, "dtype": dtype}
-        with single_files.narrow_flux():
+        with single_files.narrow():
             return getattr(library, name).from_single_file(str(file), **given)
 
     stock, said_by_stock = with_warnings(lambda: load(diffusers))
