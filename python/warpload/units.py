@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many there are of something, as in ``"1 file"`` and ``"2,641 tensors"``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Return bytes in the unit that fits, as in ``"6.94 GB"`` and ``"164 kB"``."""
     if count < 1000:
-        return f"{count} byte{'' if count == 1 else 's'}"
+        return counted(count, "byte")
     value = float(count)
     for unit in ("kB", "MB", "GB"):
         value /= 1000

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,7 +25,7 @@ from support.bad_files import good
 from support.devices import ARENA, CAST_SIDES, GPU, HOST, Device
 from support.pipelines import FAMILIES, Saved
 from support.tensors import mixed_tensors
-from warpload import prefetched
+from warpload import engine, prefetched
 
 # Where a shell starts the tests in the background, Ctrl-C is ignored, by all processes that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -106,6 +107,15 @@ def _no_prefetch_left() -> Iterator[None]:
     """Let no test find what another has prefetched."""
     yield
     prefetched._drop_all()
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the loads that are begun by other than a prefetch, as they come."""
+    begun: list[Any] = []
+    original = engine.start
+    monkeypatch.setattr(engine, "start", lambda *given: (begun.append(given), original(*given))[1])
+    return begun
 
 
 @pytest.fixture

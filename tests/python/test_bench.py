@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
+from support import commands
 from support.pipelines import Saved
 from support.rivals import CHANGES_A_BIT, FAILS, IS_NOT_THERE, write_rival
 from warpload.bench import session
 from warpload.bench.growth_files import TINY_SIZES
 from warpload.bench.plot import write_plot
-from warpload.cli import application
 from warpload.measuring import measure
 from warpload.measuring.contenders import CONTENDERS, OWN
 from warpload.measuring.digest import Digest
@@ -30,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(application, ["bench", *map(str, arguments)])
+    return commands.run("bench", *arguments)
 
 
 def said(result: Result) -> str:

@@ -14,14 +14,12 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from rich.console import Console
-from typer.testing import CliRunner
 
 import warpload
-from support import checkpoints
+from support import checkpoints, commands
 from support.hub_server import HubServer
 from support.pipelines import Saved
 from support.processes import PACKAGE_FOLDER, TIMEOUT, run_python
-from warpload.cli import application
 from warpload.demo import architecture, session
 from warpload.demo.table import comparison_table
 from warpload.measuring import machine
@@ -41,7 +39,7 @@ def no_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def demo(*arguments: object) -> Result:
-    return CliRunner().invoke(application, ["demo", *map(str, arguments)])
+    return commands.run("demo", *arguments)
 
 
 def said(result: Result) -> str:

@@ -15,19 +15,17 @@ import safetensors.torch
 import torch
 import transformers
 from click.testing import Result
-from typer.testing import CliRunner
 
 import warpload
-from support import checkpoints, models
+from support import checkpoints, commands, models
 from support.compare import assert_loaded_natively, assert_same_model, assert_same_pipeline, assert_same_tensors
 from support.pipelines import MODELS, Saved
 from warpload import units
-from warpload.cli import application
 from warpload.stock import pickles
 
 
 def convert(*arguments: object) -> Result:
-    return CliRunner().invoke(application, ["convert", *map(str, arguments)])
+    return commands.run("convert", *arguments)
 
 
 def said(result: Result) -> str:

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
-from typer.testing import CliRunner
 
-from support import checkpoints
+from support import checkpoints, commands
 from support.pipelines import Saved
 from support.processes import run_python
 from warpload import _core, mounts
-from warpload.cli import application
 from warpload.doctoring import gpu, libraries, limits, place, system
 from warpload.doctoring.finding import Finding, Section
 from warpload.doctoring.limits import Limits
@@ -34,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def doctor(*arguments: object) -> Result:
-    return CliRunner().invoke(application, ["doctor", *map(str, arguments)])
+    return commands.run("doctor", *arguments)
 
 
 def found(section: Section, name: str) -> Finding:

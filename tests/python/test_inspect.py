@@ -17,7 +17,7 @@ from gguf import GGMLQuantizationType as Type
 from typer.testing import CliRunner
 
 import warpload
-from support import checkpoints, gguf_files, hub_cache, models, odd_indexes
+from support import checkpoints, commands, gguf_files, hub_cache, models, odd_indexes
 from support.bad_files import BAD_FILES, entry
 from support.checkpoints import framed
 from support.pipelines import FAMILIES, MODELS, Saved
@@ -28,14 +28,12 @@ from warpload.dtypes import torch_dtypes
 
 
 def inspect(*arguments: object) -> Result:
-    return CliRunner().invoke(application, ["inspect", *map(str, arguments)])
+    return commands.run("inspect", *arguments)
 
 
 def found(*arguments: object, status: int = 0) -> dict[str, Any]:
     """Return what `--json` writes; nothing else may be on the standard output."""
-    result = inspect(*arguments, "--json")
-    assert result.exit_code == status, result.output
-    return dict(json.loads(result.stdout))
+    return commands.told("inspect", *arguments, status=status)
 
 
 def component(findings: dict[str, Any], name: str) -> dict[str, Any]:

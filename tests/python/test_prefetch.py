@@ -19,22 +19,12 @@ from support.hub_cache import REPOSITORY, break_file, write_cache
 from support.pipelines import MODELS, Saved
 from support.prefetches import report
 from support.sharded import shard
-from warpload import engine
 
 DTYPES: dict[str, Any] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "by component": {"vae": torch.float32, "unet": "float16", "transformer": "F16", "default": torch.bfloat16},
 }
-
-
-@pytest.fixture
-def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the loads that are begun by other than a prefetch, as they come."""
-    begun: list[Any] = []
-    original = engine.start
-    monkeypatch.setattr(engine, "start", lambda *given: (begun.append(given), original(*given))[1])
-    return begun
 
 
 def plain(dtype: Any) -> Any:

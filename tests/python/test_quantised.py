@@ -11,7 +11,6 @@ import diffusers
 import pytest
 import torch
 import transformers
-from diffusers.quantizers import auto
 
 import warpload
 from support import gguf_files, quantised
@@ -24,9 +23,7 @@ BOTH = pytest.mark.parametrize("sharded", [False, True], ids=["one-file", "shard
 
 @pytest.fixture(autouse=True)
 def _quantisers_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """diffusers refuses bitsandbytes without a GPU, before it looks whether that needs one."""
-    for name, quantiser in quantised.ON_CPU.items():
-        monkeypatch.setitem(auto.AUTO_QUANTIZER_MAPPING, name, quantiser)
+    quantised.use_on_cpu(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import pytest
 import torch
 import transformers
 from diffusers import PipelineQuantizationConfig, QuantoConfig
-from diffusers.quantizers import auto
 from gguf import GGMLQuantizationType
 
 import warpload
@@ -23,7 +22,7 @@ from support.loading import assert_fails_as_stock
 from support.pipelines import MODELS, Saved
 from support.prefetches import report
 from support.processes import falls_to, mapped_files
-from warpload import engine, prefetch_run
+from warpload import prefetch_run
 
 FLUX, T5 = "FluxTransformer2DModel", "T5EncoderModel"
 # A quantiser of each library for each kind of file.
@@ -34,18 +33,7 @@ CASES = [*((FLUX, kind) for kind in FLUX_KINDS), *((T5, kind) for kind in T5_KIN
 
 @pytest.fixture(autouse=True)
 def _quantisers_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """diffusers refuses bitsandbytes without a GPU, before it looks whether that needs one."""
-    for name, quantiser in quantised.ON_CPU.items():
-        monkeypatch.setitem(auto.AUTO_QUANTIZER_MAPPING, name, quantiser)
-
-
-@pytest.fixture
-def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the loads that are begun by other than a prefetch, as they come."""
-    begun: list[Any] = []
-    original = engine.start
-    monkeypatch.setattr(engine, "start", lambda *given: (begun.append(given), original(*given))[1])
-    return begun
+    quantised.use_on_cpu(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -77,9 +77,7 @@ def assert_same_outcome(load: Load) -> bool:
 
 @pytest.fixture
 def _quantisers_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """diffusers refuses bitsandbytes without a GPU, before it looks at the tensors."""
-    for name, quantiser in quantised.ON_CPU.items():
-        monkeypatch.setitem(auto.AUTO_QUANTIZER_MAPPING, name, quantiser)
+    quantised.use_on_cpu(monkeypatch)
 
 
 @pytest.mark.usefixtures("_quantisers_on_cpu")

@@ -13,27 +13,23 @@ import pytest
 import safetensors.torch
 import torch
 from click.testing import Result
-from typer.testing import CliRunner
 
-from support import checkpoints, gguf_files, hub_cache, models
+from support import checkpoints, commands, gguf_files, hub_cache, models
 from support.hub_server import HubServer
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
 from support.sharded import shard
-from warpload.cli import application
 from warpload.inspecting.subject import find_subject
 from warpload.verifying import comparing, hub_hashes, likeness, verification
 
 
 def verify(*arguments: object) -> Result:
-    return CliRunner().invoke(application, ["verify", *map(str, arguments)])
+    return commands.run("verify", *arguments)
 
 
 def found(*arguments: object, status: int = 0) -> dict[str, Any]:
     """Return what `--json` writes; nothing else may be on the standard output."""
-    result = verify(*arguments, "--json")
-    assert result.exit_code == status, result.output
-    return dict(json.loads(result.stdout))
+    return commands.told("verify", *arguments, status=status)
 
 
 # -- what is the same -------------------------------------------------------------------------------------------------

@@ -42,8 +42,7 @@ def examine(place: Path, files: Sequence[Path], limits: Limits) -> Section:
 
 
 def _weights(files: Sequence[Path]) -> Finding:
-    count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
-    return Finding("weights", f"{units.size(weights.total_size(files))} in {count}")
+    return Finding("weights", f"{units.size(weights.total_size(files))} in {units.counted(len(files), 'file')}")
 
 
 def _file_system(place: Path) -> Finding:
@@ -92,8 +91,7 @@ def _cache(state: page_cache.CacheState, missing: float) -> Finding:
 
 def rates(limits: Limits) -> Section:
     """Return the limits as findings."""
-    cores = len(os.sched_getaffinity(0))
-    copies = f"copies in memory, {cores} core{'' if cores == 1 else 's'}"
+    copies = f"copies in memory, {units.counted(len(os.sched_getaffinity(0)), 'core')}"
     named = (
         ("new memory", limits.first_touch, "what the result of a cast needs"),
         (copies, limits.copy, "the most that pinned slots pass on"),

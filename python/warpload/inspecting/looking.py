@@ -9,6 +9,7 @@ from pathlib import Path
 from warpload import _core, engine, mounts
 from warpload.errors import WarploadError
 from warpload.inspecting.findings import File, Tensor
+from warpload.stock import pickles
 
 _SAFETENSORS = ".safetensors"
 # What a GGUF file's blocks are turned into where a dtype is asked for.
@@ -61,7 +62,7 @@ def _format_of(file: Path) -> str:
         return "safetensors"
     if file.suffix == ".gguf":
         return "GGUF"
-    return "pickle" if file.suffix in (".bin", ".ckpt", ".pt", ".pth") else file.suffix.removeprefix(".") or "unknown"
+    return "pickle" if file.suffix in pickles.SUFFIXES else file.suffix.removeprefix(".") or "unknown"
 
 
 def _tensors_of(checkpoint: _core.Checkpoint) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from rich.tree import Tree
 from warpload import dtypes
 from warpload.consoles import shown
 from warpload.inspecting.findings import Amount, Component, File, Findings, Tensor, amount, by_dtype
-from warpload.units import size
+from warpload.units import counted, size
 
 _STYLES = {"native": "green", "read natively": "green", "stock": "yellow", "no weights": "dim", "fails": "bold red"}
 _WHO = {"read natively": "read natively, placed by stock"}
@@ -118,4 +118,4 @@ def _counted(tensors: Iterable[Tensor], file_count: int) -> str:
 
 
 def _amount(some: Amount) -> str:
-    return f"{some.tensors:,} tensor{'' if some.tensors == 1 else 's'} ({size(some.bytes)})"
+    return f"{counted(some.tensors, 'tensor')} ({size(some.bytes)})"

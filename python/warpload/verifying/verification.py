@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from warpload import consoles
+from warpload import consoles, units
 from warpload.errors import WarploadError
 from warpload.inspecting.subject import Subject, SubjectError, find_subject
 from warpload.measuring.runs import ELEMENT_SIZES
@@ -94,7 +94,7 @@ def _lines_of_hashes(checked: Checked | None) -> Iterator[tuple[str, str]]:
     if checked is None:
         return
     if not checked.different:
-        yield f"{_count(len(checked.equal), 'file')} the Hub's, by the hashes of {checked.known_from}", "green"
+        yield f"{units.counted(len(checked.equal), 'file')} the Hub's, by the hashes of {checked.known_from}", "green"
     for name, how in checked.different.items():
         yield f"{name} is not the Hub's: {how} (from {checked.known_from}; fetch it again)", "bold red"
     if checked.unknown:
@@ -114,7 +114,7 @@ def _lines_of_loads(comparison: Comparison) -> Iterator[tuple[str, str]]:
     if not comparison.is_of_the_core:
         yield "nothing was loaded by the core, so there is nothing to compare", "bold red"
         return
-    told = ", ".join(_count(count, kind) for kind, count in comparison.counted.items() if count)
+    told = ", ".join(units.counted(count, kind) for kind, count in comparison.counted.items() if count)
     if not comparison.differences:
         yield f"all equal, bit for bit: {told}", "green"
         return
@@ -122,10 +122,6 @@ def _lines_of_loads(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield f"differences: {len(comparison.differences)} in {told}; the first {len(shown)}:", "bold red"
     for line in shown:
         yield f"  {line}", ""
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _as_json(

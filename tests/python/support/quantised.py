@@ -8,8 +8,10 @@ from typing import Any
 
 import bitsandbytes
 import diffusers
+import pytest
 import torch
 import transformers
+from diffusers.quantizers import auto
 from diffusers.quantizers.bitsandbytes import BnB4BitDiffusersQuantizer, BnB8BitDiffusersQuantizer
 from torch import nn
 from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, IntxWeightOnlyConfig
@@ -90,6 +92,12 @@ class EightBitsOnCpu(BnB8BitDiffusersQuantizer):
 
 
 ON_CPU = {"bitsandbytes_4bit": FourBitsOnCpu, "bitsandbytes_8bit": EightBitsOnCpu}
+
+
+def use_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have diffusers use these: it refuses bitsandbytes without a GPU before it looks whether one is needed."""
+    for name, quantiser in ON_CPU.items():
+        monkeypatch.setitem(auto.AUTO_QUANTIZER_MAPPING, name, quantiser)
 
 
 def save(part: Part, folder: Path, **settings: Any) -> Path:
