@@ -14,13 +14,25 @@ import safetensors.torch
 import torch
 from click.testing import Result
 
-from support import checkpoints, commands, gguf_files, hub_cache, models
+from support import checkpoints, commands, forked_loads, gguf_files, hub_cache, models
 from support.hub_server import HubServer
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
 from support.sharded import shard
 from warpload.inspecting.subject import find_subject
 from warpload.verifying import comparing, hub_hashes, likeness, verification
+
+
+@pytest.fixture(autouse=True)
+def _forked_loads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the loads in children that have the libraries imported, but for tests that ask for fresh processes."""
+    if "fresh_processes" not in request.fixturenames:
+        monkeypatch.setattr(comparing, "run_process", forked_loads.run_process)
+
+
+@pytest.fixture
+def fresh_processes() -> None:
+    """Have the loads where they are for a user."""
 
 
 def verify(*arguments: object) -> Result:
@@ -35,6 +47,7 @@ def found(*arguments: object, status: int = 0) -> dict[str, Any]:
 # -- what is the same -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("fresh_processes")
 @pytest.mark.parametrize("family", ["stable-diffusion", "flux"])
 def test_a_pipeline_is_compared_down_to_its_last_buffer(family: str, saved: Saved) -> None:
     pipeline = diffusers.DiffusionPipeline.from_pretrained(saved(family), torch_dtype=torch.float16)
@@ -154,6 +167,7 @@ def test_every_difference_is_in_the_json_and_the_status_says_so(
     assert all("requires_grad True" in line and "requires_grad False" in line for line in told["differences"])
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_a_load_of_ours_that_fails_is_told_of_with_its_last_words(
     saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
