@@ -51,6 +51,7 @@ PAGES = [
     Shown("loading", "site/loading/", "Every public name of diffusers"),
     Shown("compatibility", "site/compatibility/", "read natively"),
     Shown("troubleshooting", "site/troubleshooting/", "git-lfs pointer"),
+    Shown("command-line", "site/command-line/", "Write safetensors of weights that were saved as pickles"),
     Shown("python", "site/python-api/", "disable_mmap"),
     Shown("design", "site/design/", "Dependencies point down"),
     Shown("benchmarks", "site/benchmarks/", "Contenders"),
