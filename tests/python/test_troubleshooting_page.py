@@ -24,11 +24,12 @@ VARIES = "…"
 # What is wrong in a text of JSON is told behind words of the header's, or of the index's.
 _WORDED_BY_CALLERS = {"json.cpp", "json_number.cpp", "json_string.cpp"}
 
-_LITERALS = re.compile(r'"(?:[^"\\\n]|\\.)*"(?:\s*\+?\s*"(?:[^"\\\n]|\\.)*")*')
+_LITERAL = r'"(?:[^"\\\n]|\\.)*"'
+_LITERALS = re.compile(rf"{_LITERAL}(?:\s*\+?\s*{_LITERAL})*")
 # Where the core names what is wrong: a field of the error's, or a function that throws it.
 _SITES = re.compile(
     r"(?:\.reason\s*=\s*(?:\w[^\"\n;]*[?(]\s*)?|\brefuse(?:_all)?\(\s*(?:(?:token|entry),\s*)?|\bcancel\()"
-    r"(?:std::string\()?" + _LITERALS.pattern
+    r"(?:std::string\()?(?=\")"
 )
 # Functions of the Python layer that make errors, by what of their arguments is the message.
 _MAKERS = {
@@ -43,6 +44,31 @@ def without_comments(text: str) -> str:
     return re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE)
 
 
+def template(source: str, at: int) -> str:
+    """Return the message that begins at a literal, with a mark for each thing that is put into it."""
+    found = ""
+    while literals := _LITERALS.match(source, at):
+        found += literal(literals[0])
+        literal_end = literals.end() + (source[literals.end()] == ")")  # of std::string("...")
+        at = end_of_operand(source, literal_end)
+        if at == literal_end:
+            break
+        found += VARIES
+    return found
+
+
+def end_of_operand(source: str, at: int) -> int:
+    """Return where the literal is, or the expression ends, behind what is added to a literal; ``at`` if nothing is."""
+    if not re.match(r"\s*\+", source[at:]):
+        return at
+    depth = 0
+    for place in range(at, len(source)):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(source[place], 0)
+        if depth < 0 or (depth == 0 and source[place] in '",;'):
+            return place
+    return len(source)
+
+
 def literal(source: str) -> str:
     """Return what adjacent literals of C++ say together."""
     return "".join(part.replace('\\"', '"') for part in re.findall(r'"((?:[^"\\\n]|\\.)*)"', source))
@@ -52,6 +78,8 @@ def text_of(node: ast.expr) -> str:
     """Return a string of Python, with a mark for each thing that is put into it; the empty string for what is none."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
+    if isinstance(node, ast.BinOp):
+        return (text_of(node.left) or VARIES) + (text_of(node.right) or VARIES)
     if isinstance(node, ast.JoinedStr):
         return "".join(text_of(part) if isinstance(part, ast.Constant) else VARIES for part in node.values)
     return ""
@@ -67,13 +95,13 @@ def strings_of(path: Path) -> Iterator[str]:
 
 
 def messages() -> set[str]:
-    """Return the beginnings of the messages that the core and the Python layer make errors of."""
+    """Return the messages that the core and the Python layer make errors of."""
     found = set()
     for path in CORE:
         if path.name in _WORDED_BY_CALLERS:
             continue
         text = without_comments(path.read_text(encoding="utf-8"))
-        found |= {literal(site[0][site[0].index('"') :]) for site in _SITES.finditer(text)}
+        found |= {template(text, site.end()) for site in _SITES.finditer(text)}
     for path in LAYER:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
@@ -113,11 +141,16 @@ def test_every_message_that_the_page_quotes_stands_in_the_sources() -> None:
 
 
 def test_every_message_of_the_sources_is_on_the_page() -> None:
-    parts = [part for message in quoted() for part in fragments(message)]
+    told = [fragments(message) for message in quoted()]
 
     def is_told(message: str) -> bool:
-        own = [part.strip(" ,:'\"") for part in message.split(VARIES) if len(part.strip(" ,:'\"")) > 3]
-        return any(part in message for part in parts) or any(mine in part for mine in own for part in parts)
+        """Tell whether the parts of a quoted message are in this one, in order, and make up half of it at least."""
+        return any(
+            parts
+            and re.search(".*".join(map(re.escape, parts)), message, re.DOTALL)
+            and 2 * sum(map(len, parts)) >= len(message.replace(VARIES, ""))
+            for parts in told
+        )
 
     assert {message for message in messages() if not is_told(message)} == set()
 
