@@ -25,8 +25,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(PIP_ARGS) $(if
 SOURCES := $(shell find csrc python benchmarks/measuring CMakeLists.txt pyproject.toml $(CONSTRAINTS) -type f -not -name '*.so' -not -path '*/__pycache__/*')
 CXX_FILES := $(shell find csrc tests benchmarks docs -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test test-cpp test-consumer test-python test-families test-oldest test-upstream sanitize fuzz fuzz-targets fuzz-python lint format docs gpu-kit gpu-rehearsal build-tests
-.PHONY: googletest pkg-config doxygen clean bench-contenders
+.PHONY: demo test test-cpp test-consumer test-python test-families test-oldest test-upstream sanitize fuzz fuzz-targets fuzz-python lint format docs site test-pages gpu-kit gpu-rehearsal build-tests
+.PHONY: googletest pkg-config doxygen chromium clean bench-contenders
 
 demo: $(VENV)/.installed
 	$(BIN)/warpload demo $(DEMO_ARGS)
@@ -202,6 +202,20 @@ docs: doxygen
 	@mkdir -p build
 	( cat docs/Doxyfile; sed -n 's/^project(warpload VERSION \([0-9.]*\).*/PROJECT_NUMBER = \1/p' CMakeLists.txt ) | doxygen -
 
+# The documentation's site, in build/site; fails on any warning, and where the notebook does. `mkdocs serve` shows it.
+site: docs $(VENV)/.installed $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+# That site in a browser; screenshots in build/pages.
+test-pages: site chromium $(VENV)/.pages
+	$(BIN)/python -m pytest tests/pages
+
+chromium:
+	@command -v chromium >/dev/null \
+	|| $(call apt-install,chromium) \
+	|| { echo "chromium is missing and cannot be installed here."; exit 1; }
+
 doxygen:
 	@command -v doxygen >/dev/null \
 	|| $(call apt-install,doxygen) \
@@ -230,6 +244,15 @@ $(VENV)/.tests: $(SOURCES) | $(VENV)/.torch
 
 $(VENV)/.lint: $(CONSTRAINTS) | $(VENV)/.tests
 	$(PIP) ruff mypy clang-format
+	@touch $@
+
+# The packages of the extra `docs`, without compiling the core once more.
+$(VENV)/.docs: $(CONSTRAINTS) pyproject.toml | $(VENV)/.installed
+	$(PIP) $$(sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",.*/\1/p' pyproject.toml)
+	@touch $@
+
+$(VENV)/.pages: $(CONSTRAINTS) | $(VENV)/.docs
+	$(PIP) playwright pytest
 	@touch $@
 
 clean:

@@ -105,8 +105,9 @@ def _number(variable: str, text: str) -> int:
 class LoadOptions:
     """How the core loads. Used as a context, the options hold for the loads of this thread inside the block.
 
-    >>> with warpload.LoadOptions(pinned_bytes=64 * 2**20):
-    ...     pipe = warpload.DiffusionPipeline.from_pretrained(folder, device_map="cuda")
+    Examples:
+        >>> with warpload.LoadOptions(pinned_bytes=64 * 2**20):
+        ...     pipe = warpload.DiffusionPipeline.from_pretrained(folder, device_map="cuda")
 
     Attributes:
         arena: ``"auto"`` fills an arena through slots for devices, and maps files or fills memory directly on the CPU;

@@ -53,6 +53,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return folder_of
 
 
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the documentation's code finds what it names; see ``support.pages``."""
+    from support import pages  # its parser, and families by the dozen: for those only who ask
+
+    return pages.furnish(tmp_path_factory.mktemp("pages"))
+
+
 @pytest.fixture
 def copied(saved: Saved, tmp_path: Path) -> Saved:
     """Return a copy of a family's folder, for the test to change."""

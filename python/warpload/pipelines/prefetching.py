@@ -79,9 +79,10 @@ def prefetch(
     load of the same files that wants the same takes them, whichever way it is called: ``from_pretrained`` of a pipeline
     or of a model, through ``warpload.NAME`` or after ``install()``, and ``load_file``.
 
-    >>> warpload.prefetch("sdxl", dtype="float16", device="cuda")
-    >>> import torch, diffusers
-    >>> pipe = warpload.DiffusionPipeline.from_pretrained("sdxl", dtype=torch.float16, device_map="cuda")
+    Examples:
+        >>> warpload.prefetch("sdxl", dtype="float16", device="cuda")
+        >>> import torch, diffusers
+        >>> pipe = warpload.DiffusionPipeline.from_pretrained("sdxl", dtype=torch.float16, device_map="cuda")
 
     What moves: on the CPU, bytes that are cast (or copied, with ``disable_mmap``) go to their place; those that are
     not come into the page cache, as the load maps the files. For a GPU, the context and the pinned slots are made, and

@@ -13,9 +13,9 @@ REPOSITORY = "warpload-tests/tiny"
 COMMIT = "0" * 40
 
 
-def write_cache(pipeline: Path, cache: Path) -> Path:
+def write_cache(pipeline: Path, cache: Path, name: str = REPOSITORY) -> Path:
     """Make a cache that holds a pipeline's folder as a repository: links into blobs; returns the snapshot."""
-    repository = cache / f"models--{REPOSITORY.replace('/', '--')}"
+    repository = cache / f"models--{name.replace('/', '--')}"
     snapshot = repository / "snapshots" / COMMIT
     shutil.copytree(pipeline, snapshot)
     (repository / "blobs").mkdir()
