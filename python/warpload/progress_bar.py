@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -74,6 +74,15 @@ class ProgressBar:
         """Say what Python builds from here on."""
         self._tally.building = component
 
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Say that Python imports libraries while the block runs."""
+        self._tally.python = "importing"
+        try:
+            yield
+        finally:
+            self._tally.python = "building"
+
     def end(self, *, failed: bool) -> None:
         """Leave the last line, if there is one, and write no more."""
         self._has_failed = failed
@@ -101,10 +110,11 @@ class ProgressBar:
                 self._draw(progress)
                 if self._over.wait(interval):
                     break
-            progress = self._tally.look()
-            last = progress if self._has_failed else progress_tally.finished(progress)
-            self._describe(last)
-            self._line.n = last.done
+            if not self._has_failed:  # what failed has given up what was still to come
+                progress = self._tally.look()
+            progress = progress_tally.at_end(progress, failed=self._has_failed)
+            self._describe(progress)
+            self._line.n = progress.done
             with forked.held_up():
                 self._line.close()  # draws it once more
         except Exception as error:  # a terminal that is gone is no reason to say anything there
@@ -212,6 +222,11 @@ class Shown:
         finally:
             with contextlib.suppress(ValueError):  # it was not the first, or this is a child
                 _drawn.remove(self._bar)
+
+
+def importing() -> contextlib.AbstractContextManager[None]:
+    """Say that Python imports libraries while the block runs, for the load under way on this thread."""
+    return contextlib.nullcontext() if (bar := _current.get()) is None else bar.importing()
 
 
 def build(component: str) -> None:

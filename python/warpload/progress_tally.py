@@ -11,7 +11,6 @@ from . import _core
 
 # What the workers' time goes to -> the word for what limits them. What else it goes to has none.
 _WORDS = {"from_disk": "disk", "from_memory": "memory", "casting": "casting", "waiting_for_slots": "link"}
-_BUILDING = "building"  # all bytes are there: what is left is Python's
 _FADING = 0.7  # what a look's times count at the next one, so that a word does not flicker
 
 
@@ -23,8 +22,8 @@ class Progress:
         done: bytes that have arrived since the load began.
         total: those, and the bytes that are known to be still to come.
         component: what the bytes under way belong to, or what is being built of them; empty where nobody has said.
-        limit: what limits the load at present: ``"disk"``, ``"memory"``, ``"casting"``, ``"link"`` or ``"building"``;
-            empty where nothing does for most of the time.
+        limit: what limits the load at present: ``"disk"``, ``"memory"``, ``"casting"``, ``"link"``, or, where all bytes
+            are there, what Python does; empty where nothing does for most of the time.
     """
 
     done: int
@@ -67,13 +66,15 @@ class Tally:
 
     Attributes:
         building: the component that Python builds, or has built last.
+        python: what Python does: ``"importing"`` or ``"building"``.
     """
 
     def __init__(self) -> None:
-        self.building = ""
+        self.building, self.python = "", "building"
         self._lock = threading.Lock()
         self._loads: list[_Load] = []
         self._past = 0  # bytes of loads that are over
+        self._most = 0  # bytes that have been waited for: of a load that is cancelled they do not become less
         self._weights: dict[str, float] = {}
 
     def add(self, meter: _core.LoadMeter, names: Mapping[int, str], *, taken: bool = False) -> bool:
@@ -108,10 +109,11 @@ class Tally:
                 else:
                     over.append(load)
                     self._past += whole
+            total = self._most = max(self._most, total)
             limit = self._limit()
             self._loads = [load for load in self._loads if load not in over]
         if under_way is None:
-            return Progress(done, total, self.building, _BUILDING)
+            return Progress(done, total, self.building, self.python)
         return Progress(done, total, under_way.under_way or self.building, limit)
 
     def _limit(self) -> str:
@@ -125,6 +127,13 @@ class Tally:
         return _WORDS.get(most, "") if is_most_of_all else ""
 
 
-def finished(last: Progress) -> Progress:
-    """Return what is to be shown at the end of a load that has gone well."""
-    return dataclasses.replace(last, done=max(last.done, last.total), component="", limit="")
+def at_end(last: Progress, *, failed: bool) -> Progress:
+    """Return what is to be shown at the end of a load.
+
+    Args:
+        last: how far it was when somebody looked last.
+        failed: whether it has failed, and has come no further.
+    """
+    if failed:
+        return dataclasses.replace(last, limit="")
+    return dataclasses.replace(last, done=last.total, component="", limit="")

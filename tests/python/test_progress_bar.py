@@ -339,6 +339,7 @@ def test_a_load_that_fails_leaves_its_line_as_far_as_it_came(
             add(meter, {0: "unet"})
             meter.arrived[0] = 1_000_000
             assert terminal.waits_for("25%")
+            meter.whole[0] = meter.arrived[0]  # as what is cancelled says
             raise error
 
     with pytest.raises(type(error)):
@@ -377,6 +378,18 @@ def test_names_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert "Loading evil\\x1b[2J\\nname" in terminal.getvalue()
     assert "\x1b[2J" not in terminal.getvalue()
+
+
+def test_it_says_when_python_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = watched.watched(monkeypatch)
+    meter = Meter(1_000_000)
+    meter.arrived[0] = 1_000_000
+
+    with progress_bar.Shown("model"):
+        add(meter, {0: "unet"})
+        with progress_bar.importing():
+            assert terminal.waits_for("importing]")
+        assert terminal.waits_for("building]")
 
 
 def test_bytes_that_turn_up_later_are_added(monkeypatch: pytest.MonkeyPatch) -> None:

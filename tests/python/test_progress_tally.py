@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.watched import Meter
-from warpload.progress_tally import Progress, Tally, finished
+from warpload.progress_tally import Progress, Tally, at_end
 
 MIB = 2**20
 
@@ -78,6 +78,8 @@ def test_when_all_bytes_are_there_it_is_what_is_being_built() -> None:
     meter.arrived[0] = MIB
 
     assert tally.look() == Progress(MIB, MIB, "vae", "building")
+    tally.python = "importing"
+    assert tally.look().limit == "importing"
 
 
 @pytest.mark.parametrize(
@@ -117,5 +119,20 @@ def test_the_limit_is_that_of_the_last_moments() -> None:
     assert last == "casting"
 
 
-def test_at_the_end_all_has_arrived_and_nothing_limits_it() -> None:
-    assert finished(Progress(3, 4, "unet", "disk")) == Progress(4, 4, "", "")
+def test_bytes_that_are_given_up_are_not_said_to_have_arrived() -> None:
+    meter = Meter(4 * MIB)
+    tally = tally_of((meter, {0: "unet"}))
+    meter.arrived[0] = MIB
+    assert tally.look().total == 4 * MIB
+
+    meter.whole[0] = MIB  # as of a load that is gone
+
+    progress = tally.look()
+    assert (progress.done, progress.total) == (MIB, 4 * MIB)
+
+
+def test_at_the_end_all_has_arrived_unless_the_load_has_failed_and_nothing_limits_it() -> None:
+    last = Progress(3, 4, "unet", "disk")
+
+    assert at_end(last, failed=False) == Progress(4, 4, "", "")
+    assert at_end(last, failed=True) == Progress(3, 4, "unet", "")
