@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -146,6 +147,39 @@ void release_segment(LoadHandle& handle, std::size_t segment) {
   interruptible_wait(handle, [&](auto interval) { return handle.release_segment_for(segment, interval); });
 }
 
+// Seconds by what they went to.
+py::dict describe_times(const LoadMeter& meter) {
+  const LoadTimes times = meter.times();
+  const auto seconds = [](std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); };
+  py::dict result;
+  result["waiting_for_slots"] = seconds(times.waiting_for_slots);
+  result["waiting_for_arena"] = seconds(times.waiting_for_arena);
+  result["sending"] = seconds(times.sending);
+  result["from_disk"] = seconds(times.from_disk);
+  result["from_memory"] = seconds(times.from_memory);
+  result["casting"] = seconds(times.casting);
+  return result;
+}
+
+void register_meter(py::module_& module) {
+  py::class_<LoadMeter> bound(module, "LoadMeter",
+                              "Watches a load without keeping it: the load and its memory may go meanwhile.");
+  refuse_pickling(bound);
+  bound
+      .def(
+          "progress",
+          [](const LoadMeter& meter, std::size_t segment) {
+            const LoadProgress progress = meter.progress(segment);
+            return std::make_pair(progress.bytes_done, progress.bytes_total);
+          },
+          py::arg("segment"),
+          "Return the bytes of a segment's files that have been read, and sent to their device, and those that the "
+          "load "
+          "reads; views do not count. Of a load that has gone before its end, the second is the first.")
+      .def("times", &describe_times,
+           "Return the seconds that the workers have spent until now, all together, by what they went to.");
+}
+
 void register_handle(py::module_& module) {
   py::class_<LoadHandle, std::unique_ptr<LoadHandle, DeleteUnlocked>> bound(
       module, "LoadHandle",
@@ -189,6 +223,7 @@ void register_handle(py::module_& module) {
           "Return (name, dtype code, shape, DLPack capsule, whether the capsule has the dtype) of one tensor, "
           "without waiting. A capsule can be consumed once; each call makes another one. Raises "
           "InvalidArgumentError.")
+      .def("meter", &LoadHandle::meter, "Return what tells how far the load is, as long as anybody asks.")
       .def_property_readonly("done", &LoadHandle::done, "Whether the load has ended, well or badly.")
       .def_property_readonly(
           "bytes_done", [](const LoadHandle& handle) { return handle.progress().bytes_done; },
@@ -212,6 +247,7 @@ void register_loader(py::module_& module) {
           "checkpoint",
           [](const SegmentRequest& request) { return std::const_pointer_cast<Checkpoint>(request.checkpoint); },
           "The checkpoint to load.");
+  register_meter(module);
   register_handle(module);
   using Released = py::call_guard<Unlocked>;
   py::class_<Loader, std::unique_ptr<Loader, DeleteUnlocked>> loader_class(

@@ -77,6 +77,7 @@ std::optional<std::size_t> RangeReader::read_straight(const File& file, ByteRang
   if (size > memory.size()) return std::nullopt;
   const std::size_t valid = direct->read(begin, memory.first(static_cast<std::size_t>(size)));
   if (begin + valid < range.end) return std::nullopt;  // the plain read says what is wrong
+  ++fetches_;
   return static_cast<std::size_t>(range.begin - begin);
 }
 
@@ -112,6 +113,7 @@ bool RangeReader::fill_directly(const File& file, ByteRange window) {
   const std::uint64_t end = (window.end + direct->block() - 1) / direct->block() * direct->block();
   const std::size_t valid = direct->read(begin, {buffer_.get(), static_cast<std::size_t>(end - begin)});
   if (!direct->possible()) return false;
+  ++fetches_;
   buffer_begin_ = begin;
   window_ = {&file, {window.begin, std::clamp(begin + valid, window.begin, window.end)}};
   return true;
@@ -123,6 +125,7 @@ void RangeReader::fill_through_cache(const File& file, ByteRange window) {
   } catch (const IoError&) {
     return;  // what is wrong may lie beyond the range that was asked for; its own read will tell
   }
+  if (mode_ != DirectIo::kAlways) ++fetches_;  // else nobody has looked where they were
   buffer_begin_ = window.begin;
   window_ = {&file, window};
 }

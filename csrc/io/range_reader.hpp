@@ -38,6 +38,9 @@ class RangeReader {
   [[nodiscard]] std::optional<std::size_t> read_straight(const File& file, ByteRange range,
                                                          std::span<std::byte> memory);
 
+  // How often bytes had to be fetched: past the page cache, or into it as they were not there.
+  [[nodiscard]] std::uint64_t fetches() const noexcept { return fetches_; }
+
   // Fills `destination`, of the range's size, without the buffer: for a range that view() has declined, and for sources
   // that are no files. `file` is `source` where that is a file, else nullptr.
   void read_plainly(const ByteSource& source, const File* file, ByteRange range, std::span<std::byte> destination);
@@ -63,6 +66,7 @@ class RangeReader {
   void fill_through_cache(const File& file, ByteRange window);
 
   DirectIo mode_;
+  std::uint64_t fetches_ = 0;
   const File* leased_ = nullptr;             // of which lease_ is
   OpenFiles::Lease lease_;                   // of the last file, so that it stays open from one range to the next
   std::unique_ptr<std::byte, Free> buffer_;  // allocated when something is cold

@@ -27,7 +27,7 @@ void clear_padding(const LoadPlan& plan, const Batch& batch, std::byte* slot) {
 }  // namespace
 
 void Delivery::pump() {
-  HostCopier copier(PlanLimits{}.run_bytes, direct_io_);
+  HostCopier copier(PlanLimits{}.run_bytes, direct_io_, counters_.clock);
   while (!control_.stopping()) {
     const std::size_t batch = next_batch_.fetch_add(1, std::memory_order_relaxed);
     if (batch >= plan_.batches.size()) break;
@@ -58,7 +58,7 @@ void Delivery::deliver_directly(HostCopier& copier, const Batch& batch) {
 void Delivery::deliver_through_slot(HostCopier& copier, const Batch& batch) {
   const std::size_t segment = plan_.runs[batch.first_run].segment;
   DeviceLane& lane = *lane_of_[segment];
-  LoadClock::Lap lap(clock_);
+  LoadClock::Lap lap(counters_.clock);
   auto slot = lane.acquire([this] { return control_.stopping(); });
   lap.end(LoadClock::Part::kWaitingForSlots);
   if (!slot) return;
@@ -89,7 +89,9 @@ bool Delivery::wait_for_arena() const {
 void Delivery::note_arrival(std::size_t first_run, std::size_t run_count) {
   std::uint64_t bytes = 0;
   for (std::size_t index = first_run; index < first_run + run_count; ++index) bytes += plan_.runs[index].source.size();
-  segments_.arrived(plan_.runs[first_run].segment, run_count, bytes);
+  const std::size_t segment = plan_.runs[first_run].segment;
+  counters_.arrived(segment, bytes);  // first: whoever is woken finds them counted
+  segments_.arrived(segment, run_count);
 }
 
 }  // namespace warpload

@@ -12,8 +12,8 @@
 #include <span>
 
 #include "load/device_lane.hpp"
-#include "load/load_clock.hpp"
 #include "load/load_control.hpp"
+#include "load/load_counters.hpp"
 #include "load/segment_states.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
@@ -31,20 +31,18 @@ class Delivery {
  public:
   // `checkpoints` and `lane_of` are by segment; a lane is null where the segment is on the host.
   Delivery(const LoadPlan& plan, std::span<const Checkpoint::Ptr> checkpoints, std::span<DeviceLane* const> lane_of,
-           DirectIo direct_io, SegmentStates& segments, LoadControl& control) noexcept
+           DirectIo direct_io, LoadCounters& counters, SegmentStates& segments, LoadControl& control) noexcept
       : plan_(plan),
         checkpoints_(checkpoints),
         lane_of_(lane_of),
         direct_io_(direct_io),
+        counters_(counters),
         segments_(segments),
         control_(control) {}
 
   // One worker's share: takes batches until there are no more, or the load stops. Throws IoError naming file, tensor
   // and range, DeviceError naming the tensor, what a ByteSource of the caller's throws, and std::bad_alloc.
   void pump();
-
-  // Where the workers' time has gone until now.
-  [[nodiscard]] LoadTimes times() const noexcept { return clock_.times(); }
 
  private:
   void deliver(HostCopier& copier, const Batch& batch);
@@ -57,9 +55,9 @@ class Delivery {
   std::span<const Checkpoint::Ptr> checkpoints_;
   std::span<DeviceLane* const> lane_of_;
   DirectIo direct_io_;
+  LoadCounters& counters_;
   SegmentStates& segments_;
   LoadControl& control_;
-  LoadClock clock_;
   std::atomic<std::size_t> next_batch_ = 0;
 };
 

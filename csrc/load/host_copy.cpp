@@ -91,36 +91,58 @@ void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint,
   rethrow_naming(error, run.source.begin, checkpoint, run);
 }
 
-HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode) : reader_(mode), buffer_(run_bytes) {}
+HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode, LoadClock& clock)
+    : reader_(mode), timer_(clock), buffer_(run_bytes) {}
 
 void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
                       std::byte* destination) {
   const ReadRun& run = plan.runs[run_index];
-  const ByteSource& source = checkpoint.source(run.shard);
-  const File* const file = checkpoint.file(run.shard);
   const std::span<const Piece> pieces = std::span(plan.pieces).subspan(run.first_piece, run.piece_count);
+  const std::uint64_t fetches = reader_.fetches();
+  timer_.begin(run_index == batch.first_run);
   std::span<const std::byte> bytes;
   try {
-    if (file != nullptr) {
-      bytes = reader_.view(*file, run.source, find_lookahead_end(plan, batch, run_index));
-    }
-    if (bytes.empty() && may_be_read_apart(pieces, run)) {
-      for (const Piece& piece : pieces) {
-        const std::uint64_t begin = run.source.begin + piece.source_offset;
-        reader_.read_plainly(source, file, {begin, begin + piece.count},
-                             {destination + piece.destination_offset, piece.count});
-      }
-      return;
-    }
-    if (bytes.empty()) {
-      const auto buffer = std::span(buffer_).first(run.source.size());
-      reader_.read_plainly(source, file, run.source, buffer);
-      bytes = buffer;
-    }
+    bytes = read(plan, batch, run_index, checkpoint, destination);
   } catch (const IoError& error) {
     rethrow_with_tensor(error, checkpoint, run);
   }
-  spread(pieces, bytes.data(), destination);
+  const bool casts =
+      std::any_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast != nullptr; });
+  if (!casts && !bytes.empty()) spread(pieces, bytes.data(), destination);
+  if (reader_.fetches() != fetches) {
+    timer_.fetched();
+  } else {
+    timer_.read_plainly(run.source.size());
+  }
+  if (casts) {
+    spread(pieces, bytes.data(), destination);
+    timer_.cast();
+  }
+  if (run_index + 1 == batch.first_run + batch.run_count) timer_.end_batch();
+}
+
+// The run's bytes, where they are not in their place already: empty then.
+std::span<const std::byte> HostCopier::read(const LoadPlan& plan, const Batch& batch, std::size_t run_index,
+                                            const Checkpoint& checkpoint, std::byte* destination) {
+  const ReadRun& run = plan.runs[run_index];
+  const ByteSource& source = checkpoint.source(run.shard);
+  const File* const file = checkpoint.file(run.shard);
+  if (file != nullptr) {
+    const auto bytes = reader_.view(*file, run.source, find_lookahead_end(plan, batch, run_index));
+    if (!bytes.empty()) return bytes;
+  }
+  const std::span<const Piece> pieces = std::span(plan.pieces).subspan(run.first_piece, run.piece_count);
+  if (!may_be_read_apart(pieces, run)) {
+    const auto buffer = std::span(buffer_).first(run.source.size());
+    reader_.read_plainly(source, file, run.source, buffer);
+    return buffer;
+  }
+  for (const Piece& piece : pieces) {
+    const std::uint64_t begin = run.source.begin + piece.source_offset;
+    reader_.read_plainly(source, file, {begin, begin + piece.count},
+                         {destination + piece.destination_offset, piece.count});
+  }
+  return {};
 }
 
 std::optional<std::size_t> HostCopier::read_straight(const LoadPlan& plan, const Batch& batch,
@@ -128,7 +150,11 @@ std::optional<std::size_t> HostCopier::read_straight(const LoadPlan& plan, const
   const File* file = checkpoint.file(plan.runs[batch.first_run].shard);
   if (file == nullptr) return std::nullopt;
   const std::optional<ByteRange> range = find_straight_range(plan, batch);
-  return range ? reader_.read_straight(*file, *range, slot) : std::nullopt;
+  if (!range) return std::nullopt;
+  timer_.begin(true);
+  const std::optional<std::size_t> begin = reader_.read_straight(*file, *range, slot);
+  if (begin) timer_.fetched();
+  return begin;
 }
 
 }  // namespace warpload

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/range_reader.hpp"
+#include "load/read_timer.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
 #include "warpload/error.hpp"
@@ -19,10 +20,10 @@ namespace warpload {
 [[noreturn]] void rethrow_with_tensor(const IoError& error, const Checkpoint& checkpoint, const ReadRun& run);
 [[noreturn]] void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint, const ReadRun& run);
 
-// A worker's own buffers and reader. The checkpoints must outlive it. Threads: one worker at a time.
+// A worker's own buffers and reader. The checkpoints and the clock must outlive it. Threads: the worker that made it.
 class HostCopier {
  public:
-  HostCopier(std::uint64_t run_bytes, DirectIo mode);
+  HostCopier(std::uint64_t run_bytes, DirectIo mode, LoadClock& clock);
 
   // Reads the bytes of the run at `run_index` of the plan, one of `batch`, from its shard and writes its pieces, cast,
   // to the segment that begins at `destination`. The batch's following runs are expected next. Throws IoError naming
@@ -37,7 +38,11 @@ class HostCopier {
                                                          const Checkpoint& checkpoint, std::span<std::byte> slot);
 
  private:
+  [[nodiscard]] std::span<const std::byte> read(const LoadPlan& plan, const Batch& batch, std::size_t run_index,
+                                                const Checkpoint& checkpoint, std::byte* destination);
+
   RangeReader reader_;
+  ReadTimer timer_;
   std::vector<std::byte> buffer_;
 };
 

@@ -98,9 +98,11 @@ bool LoadHandle::release_segment_for(std::size_t segment, std::chrono::milliseco
   return release_until(segment, time_in(timeout));
 }
 
-LoadProgress LoadHandle::progress() const noexcept { return {state_->states.bytes_done(), state_->plan.read_bytes}; }
+LoadProgress LoadHandle::progress() const noexcept { return state_->counters->progress(); }
 
-LoadTimes LoadHandle::times() const noexcept { return state_->delivery.times(); }
+LoadTimes LoadHandle::times() const noexcept { return state_->counters->clock.times(); }
+
+LoadMeter LoadHandle::meter() const noexcept { return LoadMeter(state_->counters); }
 
 void LoadHandle::cancel() noexcept {
   if (state_->owner == ::getpid()) state_->control.cancel("the load was cancelled");

@@ -113,8 +113,9 @@ LoadHandle::State::State(std::shared_ptr<LoaderResources> shared, const std::vec
       plan(std::move(own_plan)),
       lanes(std::move(own_lanes.lanes)),
       lane_of(std::move(own_lanes.lane_of)),
+      counters(std::make_shared<LoadCounters>(plan)),
       states(plan),
-      delivery(plan, checkpoints, lane_of, resources->options().direct_io, states, control),
+      delivery(plan, checkpoints, lane_of, resources->options().direct_io, *counters, states, control),
       control(resources->workers(), states, [this] { finish_lanes(); }) {}
 
 void LoadHandle::State::end(std::unique_ptr<State> state) noexcept {
@@ -125,6 +126,9 @@ void LoadHandle::State::end(std::unique_ptr<State> state) noexcept {
   }
   if (state->control.finished() && !state->control.stopped()) state->populate_views();
   state->resources->view_populator().hurry(state->populating);
+  const std::shared_ptr<LoadCounters> counters = state->counters;
+  state.reset();
+  counters->end();
 }
 
 void LoadHandle::State::start(LoadSetup& setup) {

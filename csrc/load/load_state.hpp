@@ -14,6 +14,7 @@
 #include "load/delivery.hpp"
 #include "load/device_lane.hpp"
 #include "load/load_control.hpp"
+#include "load/load_counters.hpp"
 #include "load/loader_resources.hpp"
 #include "load/segment_states.hpp"
 #include "load/view_populator.hpp"
@@ -58,6 +59,7 @@ struct LoadHandle::State {
   ViewPopulator::Ticket populating;                // null while nothing is
   std::vector<std::unique_ptr<DeviceLane>> lanes;
   std::vector<DeviceLane*> lane_of;  // by segment; null on the host
+  std::shared_ptr<LoadCounters> counters;
   SegmentStates states;
   Delivery delivery;
   LoadControl control;

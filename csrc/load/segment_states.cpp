@@ -26,8 +26,7 @@ bool SegmentStates::wait_for_arena(const Ended& ended) const {
   return ready();
 }
 
-void SegmentStates::arrived(std::size_t segment, std::size_t runs, std::uint64_t bytes) {
-  bytes_done_.fetch_add(bytes, std::memory_order_relaxed);
+void SegmentStates::arrived(std::size_t segment, std::size_t runs) {
   if (runs_left_[segment].fetch_sub(runs, std::memory_order_acq_rel) == runs) wake();
 }
 

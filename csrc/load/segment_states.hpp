@@ -5,7 +5,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -37,9 +36,9 @@ class SegmentStates {
   // The first byte of a segment; wait_for_arena has returned true.
   [[nodiscard]] std::byte* begin_of(std::size_t segment) const noexcept { return begins_[segment]; }
 
-  // So many more runs of the segment, `bytes` of its files, are in the arena, or, on a device, on their way there in
-  // the order of its streams; or they are skipped, as the segment was released.
-  void arrived(std::size_t segment, std::size_t runs, std::uint64_t bytes);
+  // So many more runs of the segment are in the arena, or, on a device, on their way there in the order of its streams;
+  // or they are skipped, as the segment was released.
+  void arrived(std::size_t segment, std::size_t runs);
 
   [[nodiscard]] bool has_arrived(std::size_t segment) const noexcept {
     return runs_left_[segment].load(std::memory_order_acquire) == 0;
@@ -58,15 +57,11 @@ class SegmentStates {
   // Has all that wait look again.
   void wake() const noexcept;
 
-  // Bytes of files that have arrived, of all segments.
-  [[nodiscard]] std::uint64_t bytes_done() const noexcept { return bytes_done_.load(std::memory_order_relaxed); }
-
  private:
   std::unique_ptr<std::atomic<std::size_t>[]> runs_left_;  // by segment
   std::unique_ptr<std::atomic<bool>[]> released_;          // by segment
   std::vector<std::byte*> begins_;                         // by segment; not changed once arena_ready_ is true
   std::atomic<bool> arena_ready_ = false;
-  std::atomic<std::uint64_t> bytes_done_ = 0;
   mutable std::mutex mutex_;  // of the waits
   mutable std::condition_variable changed_;
 };

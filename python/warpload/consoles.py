@@ -9,6 +9,8 @@ import sys
 
 from rich.console import Console
 
+from .strings import shown as shown
+
 # No line of ours is as long; a terminal has its own width.
 _UNFOLDED = 100_000
 
@@ -21,11 +23,6 @@ def for_results() -> Console:
 def for_messages() -> Console:
     """Return the console for errors and for what goes on meanwhile: who pipes results gets none of it."""
     return _unfolded_unless_watched(stderr=True)
-
-
-def shown(text: str) -> str:
-    """Return a name that somebody else chose without what would steer a terminal, or end a line."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _unfolded_unless_watched(*, stderr: bool) -> Console:

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import forked, report_text
+from . import forked, progress_bar, report_text
 from .report import LoadReport, remember
 from .stock import at_once, seam_check
 
@@ -124,19 +124,20 @@ def entered(load: LoadContext) -> Iterator[LoadContext]:
 
 
 @contextlib.contextmanager
-def began(report: LoadReport, name: str = "", **settings: Any) -> Iterator[LoadContext]:
+def began(report: LoadReport, name: str = "", *, library: str = "diffusers", **settings: Any) -> Iterator[LoadContext]:
     """Let the block be a load with a report of its own: remembered, or a part of the load under way on this thread.
 
     Args:
         report: of the load that begins.
         name: what the outer load's report calls it; see ``LoadReport.include``.
+        library: whose switch says whether the load may show a bar; see ``progress_audience``.
         settings: further attributes of the context.
     """
     outer = _current.get()
     if outer is None:
         remember(report)
     try:
-        with entered(LoadContext(report, **settings)) as load:
+        with progress_bar.Shown(report.source, library), entered(LoadContext(report, **settings)) as load:
             yield load
     except BaseException as error:
         report.error = str(error) or type(error).__name__

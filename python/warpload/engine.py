@@ -6,11 +6,11 @@ import functools
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, errors, forked, options, strings
+from . import _core, devices, errors, forked, options, progress_bar, strings
 from .dtypes import torch_dtypes
 from .options import LoadOptions
 
@@ -141,18 +141,41 @@ def request(
 
 
 def start(
-    requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None] | None = None
+    requests: Sequence[_core.SegmentRequest],
+    arena_devices: Sequence[torch.device | None] | None = None,
+    names: Sequence[str] = (),
 ) -> _core.LoadHandle:
     """Plan the requests, reserve one arena for all and start filling it in native threads.
 
     Args:
         requests: made by ``request``.
         arena_devices: the device that each was made with; None where none was.
+        names: what the components are called that they are for, where that is known; for the bar.
 
     Raises:
         OutOfMemoryError: the arena could not be reserved; nothing is.
         DeviceError: a device reported an error.
     """
+    handle = _started(requests, arena_devices)
+    shown_as_progress(handle, dict(enumerate(names or [""] * len(requests))))
+    return handle
+
+
+def shown_as_progress(handle: _core.LoadHandle, names: Mapping[int, str], *, taken: bool = False) -> None:
+    """Count what is still to come of a load of the core's in the bar of the load on this thread, if there is one.
+
+    Args:
+        handle: the load of the core's.
+        names: of its segments that count, what each component is called.
+        taken: whether a prefetch has begun it.
+    """
+    if (bar := progress_bar.current()) is not None:
+        bar.add(handle.meter(), names, taken=taken)
+
+
+def _started(
+    requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None] | None
+) -> _core.LoadHandle:
     core_loader = loader()
     if arena_devices is None or all(device is None for device in arena_devices):
         return core_loader.start(requests)

@@ -26,6 +26,7 @@ _NOT_OF_LOADERS = {
     "imports_ahead": True,
     "lazy_imports": True,
     "prefetch_seconds": _PREFETCH_SECONDS,
+    "progress": None,
 }
 
 _TRUE, _FALSE = {"1", "ON", "YES", "TRUE"}, {"0", "OFF", "NO", "FALSE"}
@@ -46,6 +47,12 @@ def _switch(variable: str) -> Callable[[], bool]:
         return text.upper() in _TRUE
 
     return is_on
+
+
+def _progress_of_environment() -> bool | None:
+    if not os.environ.get("WARPLOAD_PROGRESS", "").strip():
+        return None
+    return _switch("WARPLOAD_PROGRESS")()
 
 
 def _pinned_bytes() -> int:
@@ -137,6 +144,9 @@ class LoadOptions:
         imports_ahead: whether the files of what such a load imports, or one that ``prefetch`` foresees, are brought
             into the page cache by threads of the core while Python imports the first of them. Where they are there
             already, as a few of them tell, nothing is read. (``WARPLOAD_IMPORTS_AHEAD``, on)
+        progress: whether a load that takes longer than a second shows a bar, in place of the libraries' own: None where
+            a person watches (a terminal, a notebook) and the libraries' bars are on, True elsewhere, too, such as in a
+            log, False never. (``WARPLOAD_PROGRESS``)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -151,6 +161,7 @@ class LoadOptions:
     prefetch_seconds: float = field(default_factory=_prefetch_seconds)
     lazy_imports: bool = field(default_factory=_switch("WARPLOAD_LAZY_IMPORTS"))
     imports_ahead: bool = field(default_factory=_switch("WARPLOAD_IMPORTS_AHEAD"))
+    progress: bool | None = field(default_factory=_progress_of_environment)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -159,6 +170,8 @@ class LoadOptions:
         for name in ("imports_ahead", "lazy_imports"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, neither True nor False")
+        if self.progress is not None and not isinstance(self.progress, bool):
+            raise InvalidArgumentError(f"progress is {self.progress!r}, neither None, True nor False")
         for name, least in (("pinned_bytes", 1), ("threads", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -198,6 +211,16 @@ def current() -> LoadOptions:
     """
     active = _active.get()
     return active[-1] if active else LoadOptions()
+
+
+def progress() -> bool | None:
+    """Return the option of that name, of the innermost block or of the environment, which alone is read for it.
+
+    Raises:
+        InvalidArgumentError: the environment's is neither on nor off.
+    """
+    active = _active.get()
+    return active[-1].progress if active else _progress_of_environment()
 
 
 def asked_threads(wanted: LoadOptions) -> str:

@@ -39,6 +39,11 @@ def checked_path(path: Any) -> Path:
     return Path(text)
 
 
+def shown(text: str) -> str:
+    """Return a name that somebody else chose without what would steer a terminal, or end a line."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def check_names(names: Iterable[Any]) -> None:
     """Refuse names that no tensor can have: files hold them as UTF-8.
 

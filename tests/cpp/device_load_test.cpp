@@ -319,6 +319,23 @@ TEST_P(DeviceLoadTest, CancelEndsTheLoadWithItsOwnError) {
   EXPECT_LT(load.progress().bytes_done, load.progress().bytes_total);
 }
 
+TEST_P(DeviceLoadTest, ItsMeterTellsReadsFromCasts) {
+  const Device device = open_device(GetParam());
+  LoaderOptions options = small_slots(2);
+  options.device_casts = DeviceCasts::kHost;
+  LoadHandle load = Loader(options).start(checkpoint_of(assorted(), {.delay = milliseconds(1)}),
+                                          {.dtype = DType::f16, .device = device});
+  load.wait();
+  load.rethrow_if_failed();
+  const LoadMeter meter = load.meter();
+  EXPECT_EQ(meter.progress(0).bytes_done, meter.progress(0).bytes_total);
+  EXPECT_GT(meter.progress(0).bytes_total, 0U);
+  const LoadTimes times = meter.times();
+  EXPECT_GT(times.from_disk.count(), 0);
+  EXPECT_GT(times.casting.count(), 0);
+  EXPECT_LE(times.from_disk + times.from_memory + times.casting, times.reading);
+}
+
 TEST_P(DeviceLoadTest, DestroyingTheHandleDrainsAndFrees) {
   const Device device = open_device(GetParam());
   const Loader loader(small_slots(2));

@@ -20,7 +20,7 @@ PACKAGE = Path(warpload.__file__).parent
 # module imports only what is in its own layer or below.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"})
-    | {"read_ahead", "report_text", "units"},
+    | {"read_ahead", "report_text", "units", "progress_audience", "progress_bar", "progress_tally"},
     frozenset({"stock.seams", "stock.seam_check", "stock.refusal", "stock.at_once"}),
     frozenset({"context"}),
     frozenset({"devices", "engine"}),

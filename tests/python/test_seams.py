@@ -144,7 +144,7 @@ def scope(seam: Seam) -> Callable[[str], bool]:
 
 
 # Much else is called so too, or torch's C++ looks for it by its name.
-CANNOT_BE_RENAMED = {"__init__", "normal_", "DeviceContext"}
+CANNOT_BE_RENAMED = {"__init__", "__call__", "normal_", "DeviceContext"}
 CAN_BE_MISSING = [seam for seam in KNOWN if seam.attribute not in CANNOT_BE_RENAMED]
 
 

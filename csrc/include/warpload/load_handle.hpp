@@ -15,6 +15,7 @@
 namespace warpload {
 
 class DeviceLane;
+class LoadCounters;
 
 /// How far a load is.
 struct LoadProgress {
@@ -22,13 +23,41 @@ struct LoadProgress {
   std::uint64_t bytes_total = 0;  ///< Bytes of files that the load reads; views, which it does not read, do not count.
 };
 
-/// Where the workers' time went in a load to a device, added up over all workers. All is zero for a load that
-/// needs no slots.
+/// Where the workers' time went, added up over all workers. The first four are of loads to a device, and zero for a
+/// load that needs no slots; the last three are of all loads, and parts of `reading` in a load to a device.
 struct LoadTimes {
   std::chrono::nanoseconds waiting_for_slots{0};  ///< Waiting for a slot that is free to be filled.
   std::chrono::nanoseconds reading{0};            ///< Reading from files into slots, casts included.
   std::chrono::nanoseconds waiting_for_arena{0};  ///< Waiting with a full slot for the arena's memory.
   std::chrono::nanoseconds sending{0};            ///< Queueing copies and casts on the device.
+  std::chrono::nanoseconds from_disk{0};    ///< Reading what is not in memory: past the page cache, or waiting for it.
+  std::chrono::nanoseconds from_memory{0};  ///< Reading what is in memory: the page cache, or the caller's own.
+  std::chrono::nanoseconds casting{0};      ///< Casting on the cores, writing to new memory included.
+};
+
+/// Watches a load without keeping it: the load and its memory may go meanwhile.
+///
+/// Ownership: cheap to copy. Threads: any. Processes: as a plain value.
+class WARPLOAD_API LoadMeter {
+ public:
+  /// How many segments the load has.
+  [[nodiscard]] std::size_t segment_count() const noexcept;
+
+  /// How far the load is. Of one that has gone before its end, the total is what was done.
+  [[nodiscard]] LoadProgress progress() const noexcept;
+
+  /// How far one segment is. What is skipped of a segment that was released counts as done.
+  ///
+  /// @throws InvalidArgumentError when there is no such segment.
+  [[nodiscard]] LoadProgress progress(std::size_t segment) const;
+
+  /// Where the workers' time has gone until now.
+  [[nodiscard]] LoadTimes times() const noexcept;
+
+ private:
+  friend class LoadHandle;
+  explicit LoadMeter(std::shared_ptr<const LoadCounters> counters) noexcept;
+  std::shared_ptr<const LoadCounters> counters_;
 };
 
 /// The tensors that a load gave, by segment.
@@ -107,6 +136,9 @@ class WARPLOAD_API LoadHandle {
 
   /// Where the workers' time has gone until now.
   [[nodiscard]] LoadTimes times() const noexcept;
+
+  /// What tells how far the load is as long as anybody asks.
+  [[nodiscard]] LoadMeter meter() const noexcept;
 
   /// Releases a segment that is not wanted any more: what has not been read of it is skipped, and its memory goes with
   /// the last tensor that the caller still holds. Waits for the workers that are at it and for the copies that are

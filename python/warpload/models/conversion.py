@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .. import devices, engine
+from .. import devices, engine, progress_bar
 from ..dtypes import code_of
 from ..stock import module_tree
 from ..stock.refusal import NotNativeError, some_of
@@ -134,6 +134,7 @@ class Conversion:
         """
         import torch
 
+        progress_bar.build(type(model).__name__)
         seats = module_tree.seats(module_tree.walk(model))
         wanted: dict[str, _Wanted] = {}
         left: dict[str, Any] = {}

@@ -100,7 +100,7 @@ class JointLoad:
                 opened[model.label] = ModelWeights.open(model.path, devices.torch_device(model.device))
             except WarploadError:
                 return
-        self._start([(opened[model.label], model.code, model.kept) for model in wanted])
+        self._start([(model.label, opened[model.label], model.code, model.kept) for model in wanted])
         self._weights |= opened
 
     def claim(self, label: str, path: Path, code: str | None, device: torch.device | None = None) -> ModelWeights:
@@ -129,7 +129,7 @@ class JointLoad:
                 self.pass_over(path.parent, _OTHER_FILES)
         if weights is None:
             weights = ModelWeights.open(path, device)
-            self._start([(weights, code, frozenset())])
+            self._start([(label, weights, code, frozenset())])
         self._under_way.append(weights)
         return weights
 
@@ -149,6 +149,7 @@ class JointLoad:
         taken = prefetched.take([path], wanted, self.report, label)
         if taken is not None:
             taken.opened.take_over(path, device, taken.handle, taken.segment)
+            engine.shown_as_progress(taken.handle, {taken.segment: label}, taken=True)
             self.report.threads = engine.worker_count()
         return taken
 
@@ -175,12 +176,16 @@ class JointLoad:
         self._weights.clear()
         self._under_way.clear()
 
-    def _start(self, models: list[tuple[ModelWeights, str | None, frozenset[str]]]) -> None:
+    def has_begun(self) -> bool:
+        """Tell whether the core has begun to load one of the models."""
+        return bool(self._weights or self._under_way)
+
+    def _start(self, models: list[tuple[str, ModelWeights, str | None, frozenset[str]]]) -> None:
         if not models:
             return
-        requests = [weights.plan(code, self.zero_copy, kept) for weights, code, kept in models]
-        handle = engine.start(requests, [weights.device for weights, *_ in models])
-        for segment, (weights, *_) in enumerate(models):
+        requests = [weights.plan(code, self.zero_copy, kept) for _, weights, code, kept in models]
+        handle = engine.start(requests, [weights.device for _, weights, *_ in models], [label for label, *_ in models])
+        for segment, (_, weights, *_) in enumerate(models):
             weights.attach(handle, segment)
         self.report.threads = engine.worker_count()
 
@@ -195,7 +200,7 @@ def loading_alone(
         source: what is loaded, for the report.
         kind: see ``LoadReport.kind``.
         zero_copy: see ``JointLoad.zero_copy``.
-        settings: further attributes of the context.
+        settings: see ``context.began``.
     """
     report = LoadReport(source, kind=kind)
     joint = JointLoad(report, zero_copy=zero_copy)

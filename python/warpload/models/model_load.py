@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import context, devices
+from .. import context, devices, progress_bar
 from ..context import LoadContext
 from ..stock import seam_check
 from ..stock.call import Call
@@ -60,7 +60,7 @@ def _load(call: Call) -> Any:
                 outer.joint.wait()  # nobody else is sure to
             return model
     zero_copy = not call.kwargs.get("disable_mmap", False)
-    with joint_load.loading_alone(str(call.source), zero_copy=zero_copy) as load:
+    with joint_load.loading_alone(str(call.source), zero_copy=zero_copy, library=call.library) as load:
         _check_device(call.kwargs.get("device_map"))
         return _load_in(load, call)
 
@@ -78,6 +78,7 @@ def _load_in(load: LoadContext, call: Call) -> Any:
     call.label = load.joint.label_of(call.location) or call.label
     if call.label in load.joint.device_maps:
         call.kwargs["device_map"] = load.joint.device_maps[call.label]
+    progress_bar.build(call.label)
     native = NativeLoad()
     refusal: NotNativeError | None = None
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .. import _core, engine
+from .. import _core, engine, progress_bar
 from ..dtypes import FLOATING_POINT, code_of
 from ..stock import torch_modes
 
@@ -63,8 +63,10 @@ def move(modules: Sequence[torch.nn.Module], device: torch.device, dtype: torch.
     if not any(segments):
         return
     requests = [_request(memories, device, dtype) for memories in segments]
+    with progress_bar.Shown(str(device), doing="Moving to"):
+        loaded = engine.load(requests, [device] * len(requests))
     # All have arrived before the first is placed: a failure leaves the modules as they were.
-    for memories, tensors in zip(segments, engine.load(requests, [device] * len(requests)), strict=True):
+    for memories, tensors in zip(segments, loaded, strict=True):
         for memory, tensor in zip(memories, tensors.values(), strict=True):
             _place(memory, tensor)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .. import collector, context, devices, engine
+from .. import collector, context, devices, engine, progress_bar
 from ..context import LoadContext
 from ..models.joint_load import JointLoad
 from ..report import LoadReport
@@ -43,7 +43,7 @@ def load_pipeline(resolve: Callable[[], Any], source: str | os.PathLike[str], kw
     """
     imports_ahead.begin()
     with deferring.imports_put_off(), PipelineLoad(source, kwargs) as load, replacing.accelerated():
-        with load.report.stage("import"):
+        with load.report.stage("import"), progress_bar.importing():
             cls = resolve()
         if not seam_check.is_whole("pipelines"):
             load.joint.close()  # each model is loaded by itself

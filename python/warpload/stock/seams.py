@@ -29,6 +29,7 @@ FEATURES = {
     "warm-up": "transformers reserves memory that tensors of the arena do not need",
     "modes": "stock loads everything, as nobody can tell which modes of torch see its operations",
     "messages": "where the core loads, some of stock's messages name no file, or are said once more",
+    "bars": "the libraries' bars are shown beside the load's own",
     "names": "diffusers is imported before the first byte moves, as only it knows its names",
 }
 
@@ -173,6 +174,17 @@ SEAMS: tuple[Seam, ...] = (
         "how a listing is written; without one the files themselves are judged by",
         mentions=("format_version", "files"),
         optional=True,
+    ),
+    *(
+        Seam(
+            f"{library}.utils.logging",
+            "_tqdm_cls.__call__",
+            "bars",
+            "of a load that may show a bar of its own, the library shows none beside it",
+            by="stock.own_bars:make",
+            optional=True,
+        )
+        for library in ("diffusers", "transformers")
     ),
     # -- models --------------------------------------------------------------------------------------------------------
     Seam(
