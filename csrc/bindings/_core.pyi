@@ -69,9 +69,13 @@ class SegmentRequest:
         zero_copy: bool = True,
         device: Device | None = None,
         stream: int = 0,  # the device's own handle; 0 is its default stream
+        trace_events: int = 0,  # how many the load's trace keeps; the largest number of a load's requests counts
     ) -> None: ...
     @property
     def checkpoint(self) -> Checkpoint: ...
+
+class LoadTrace:
+    def read(self) -> tuple[bytes, int]: ...  # records of 40 bytes, "=qqQIII4x"; how many others were lost
 
 class LoadHandle:
     def wait(self) -> None: ...
@@ -89,6 +93,8 @@ class LoadHandle:
     def bytes_done(self) -> int: ...
     @property
     def bytes_total(self) -> int: ...
+    @property
+    def trace(self) -> LoadTrace | None: ...  # where a request asked for one
 
 class Loader:
     def __init__(

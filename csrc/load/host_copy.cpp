@@ -59,11 +59,15 @@ void spread(std::span<const Piece> pieces, const std::byte* source, std::byte* d
   }
 }
 
+bool casts_any(std::span<const Piece> pieces) {
+  return std::any_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast != nullptr; });
+}
+
 // A run of few uncast pieces needs no stop on the way; many small ones are cheaper in one read.
 bool may_be_read_apart(std::span<const Piece> pieces, const ReadRun& run) {
   constexpr std::uint64_t kWorthARead = std::uint64_t{64} << 10;
   if (pieces.size() > 1 && run.source.size() / pieces.size() < kWorthARead) return false;
-  return std::all_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast == nullptr; });
+  return !casts_any(pieces);
 }
 
 // The batch's range of one file, if its slot is to hold just that.
@@ -91,7 +95,8 @@ void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint,
   rethrow_naming(error, run.source.begin, checkpoint, run);
 }
 
-HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode) : reader_(mode), buffer_(run_bytes) {}
+HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode, TracePen& pen)
+    : reader_(mode), buffer_(run_bytes), pen_(pen) {}
 
 void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
                       std::byte* destination) {
@@ -100,6 +105,7 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
   const File* const file = checkpoint.file(run.shard);
   const std::span<const Piece> pieces = std::span(plan.pieces).subspan(run.first_piece, run.piece_count);
   std::span<const std::byte> bytes;
+  pen_.begin();
   try {
     if (file != nullptr) {
       bytes = reader_.view(*file, run.source, find_lookahead_end(plan, batch, run_index));
@@ -110,6 +116,7 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
         reader_.read_plainly(source, file, {begin, begin + piece.count},
                              {destination + piece.destination_offset, piece.count});
       }
+      pen_.end(TraceKind::kReading, run.segment, run.source.size());
       return;
     }
     if (bytes.empty()) {
@@ -120,7 +127,9 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
   } catch (const IoError& error) {
     rethrow_with_tensor(error, checkpoint, run);
   }
+  pen_.end(TraceKind::kReading, run.segment, run.source.size());
   spread(pieces, bytes.data(), destination);
+  pen_.end(casts_any(pieces) ? TraceKind::kCasting : TraceKind::kCopying, run.segment, run.source.size());
 }
 
 std::optional<std::size_t> HostCopier::read_straight(const LoadPlan& plan, const Batch& batch,
@@ -128,7 +137,11 @@ std::optional<std::size_t> HostCopier::read_straight(const LoadPlan& plan, const
   const File* file = checkpoint.file(plan.runs[batch.first_run].shard);
   if (file == nullptr) return std::nullopt;
   const std::optional<ByteRange> range = find_straight_range(plan, batch);
-  return range ? reader_.read_straight(*file, *range, slot) : std::nullopt;
+  if (!range) return std::nullopt;
+  pen_.begin();
+  const auto begin = reader_.read_straight(*file, *range, slot);
+  if (begin) pen_.end(TraceKind::kReading, plan.runs[batch.first_run].segment, range->size());
+  return begin;
 }
 
 }  // namespace warpload

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/range_reader.hpp"
+#include "load/trace_ring.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
 #include "warpload/error.hpp"
@@ -19,10 +20,11 @@ namespace warpload {
 [[noreturn]] void rethrow_with_tensor(const IoError& error, const Checkpoint& checkpoint, const ReadRun& run);
 [[noreturn]] void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint, const ReadRun& run);
 
-// A worker's own buffers and reader. The checkpoints must outlive it. Threads: one worker at a time.
+// A worker's own buffers and reader. The checkpoints and the pen, which notes what it does, must outlive it. Threads:
+// one worker at a time.
 class HostCopier {
  public:
-  HostCopier(std::uint64_t run_bytes, DirectIo mode);
+  HostCopier(std::uint64_t run_bytes, DirectIo mode, TracePen& pen);
 
   // Reads the bytes of the run at `run_index` of the plan, one of `batch`, from its shard and writes its pieces, cast,
   // to the segment that begins at `destination`. The batch's following runs are expected next. Throws IoError naming
@@ -39,6 +41,7 @@ class HostCopier {
  private:
   RangeReader reader_;
   std::vector<std::byte> buffer_;
+  TracePen& pen_;
 };
 
 }  // namespace warpload

@@ -102,6 +102,8 @@ LoadProgress LoadHandle::progress() const noexcept { return {state_->states.byte
 
 LoadTimes LoadHandle::times() const noexcept { return state_->delivery.times(); }
 
+LoadTrace LoadHandle::trace() const noexcept { return LoadTrace(state_->trace); }
+
 void LoadHandle::cancel() noexcept {
   if (state_->owner == ::getpid()) state_->control.cancel("the load was cancelled");
 }
