@@ -6,11 +6,11 @@ import functools
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, errors, forked, options, strings
+from . import _core, context, devices, errors, forked, options, strings, timeline
 from .dtypes import torch_dtypes
 from .options import LoadOptions
 
@@ -134,6 +134,8 @@ def request(
     """
     strings.check_names(wanted.get("only") or ())
     strings.check_names(wanted.get("tensor_dtypes") or ())
+    if options.current().trace:
+        wanted["trace_events"] = timeline.MOST_EVENTS
     if device is None:
         return _core.SegmentRequest(checkpoint, **wanted)
     stream = devices.current_stream(device)
@@ -162,6 +164,18 @@ def start(
     return core_loader.start(requests, allocate, allocate_staging)
 
 
+def follow(handle: _core.LoadHandle, names: Mapping[int, str]) -> _core.LoadHandle:
+    """Have the timeline of this thread's load tell of what the core does for it, from its start on; return the handle.
+
+    Args:
+        handle: from ``start``, or begun by others.
+        names: what its segments are called, if anything; those that are not in it are others'.
+    """
+    if (load := context.current()) is not None:
+        load.report.timeline.follow(handle.trace, names)
+    return handle
+
+
 def load(
     requests: Sequence[_core.SegmentRequest], arena_devices: Sequence[torch.device | None]
 ) -> list[dict[str, torch.Tensor]]:
@@ -180,7 +194,8 @@ def load(
         DeviceError: a device reported an error.
     """
     segments = [(number, each.checkpoint) for number, each in enumerate(requests)]
-    return arrived(start(requests, arena_devices), segments, arena_devices)
+    names = {number: "" for number, _ in segments}
+    return arrived(follow(start(requests, arena_devices), names), segments, arena_devices)
 
 
 def arrived(

@@ -101,7 +101,7 @@ class _Source:
     def _mapped(self) -> Began:
         with self._starting:  # nobody is to see tensors before the bytes of the misaligned ones are there
             if self._began is None:
-                handle = engine.start([engine.request(self.checkpoint)])
+                handle = engine.follow(engine.start([engine.request(self.checkpoint)]), {0: ""})
                 handle.wait()
                 self._began = handle, 0
             return self._began

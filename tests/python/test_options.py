@@ -28,6 +28,7 @@ VARIABLES = {
     "WARPLOAD_PREFETCH_SECONDS": ("2.5", "prefetch_seconds", 2.5),
     "WARPLOAD_LAZY_IMPORTS": ("off", "lazy_imports", False),
     "WARPLOAD_IMPORTS_AHEAD": ("off", "imports_ahead", False),
+    "WARPLOAD_TRACE": ("on", "trace", True),
 }
 
 
@@ -61,6 +62,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lazy_imports", None),
         ("imports_ahead", 0),
         ("imports_ahead", "on"),
+        ("trace", 1),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_named(name: str, value: Any) -> None:
@@ -94,7 +96,7 @@ def test_a_variable_that_is_no_time_is_refused_and_named(
         warpload.prefetch(mixed)
 
 
-@pytest.mark.parametrize("variable", ["WARPLOAD_LAZY_IMPORTS", "WARPLOAD_IMPORTS_AHEAD"])
+@pytest.mark.parametrize("variable", ["WARPLOAD_LAZY_IMPORTS", "WARPLOAD_IMPORTS_AHEAD", "WARPLOAD_TRACE"])
 def test_a_variable_that_is_neither_on_nor_off_is_refused_and_its_value_named(
     variable: str, mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

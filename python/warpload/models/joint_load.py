@@ -97,9 +97,11 @@ class JointLoad:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                opened[model.label] = ModelWeights.open(model.path, devices.torch_device(model.device))
+                weights = ModelWeights.open(model.path, devices.torch_device(model.device))
             except WarploadError:
                 return
+            weights.label = model.label
+            opened[model.label] = weights
         self._start([(opened[model.label], model.code, model.kept) for model in wanted])
         self._weights |= opened
 
@@ -129,6 +131,7 @@ class JointLoad:
                 self.pass_over(path.parent, _OTHER_FILES)
         if weights is None:
             weights = ModelWeights.open(path, device)
+            weights.label = label
             self._start([(weights, code, frozenset())])
         self._under_way.append(weights)
         return weights
@@ -149,6 +152,8 @@ class JointLoad:
         taken = prefetched.take([path], wanted, self.report, label)
         if taken is not None:
             taken.opened.take_over(path, device, taken.handle, taken.segment)
+            taken.opened.label = label
+            engine.follow(taken.handle, {taken.segment: label})
             self.report.threads = engine.worker_count()
         return taken
 
@@ -180,6 +185,7 @@ class JointLoad:
             return
         requests = [weights.plan(code, self.zero_copy, kept) for weights, code, kept in models]
         handle = engine.start(requests, [weights.device for weights, *_ in models])
+        engine.follow(handle, {segment: weights.label for segment, (weights, *_) in enumerate(models)})
         for segment, (weights, *_) in enumerate(models):
             weights.attach(handle, segment)
         self.report.threads = engine.worker_count()
