@@ -69,6 +69,7 @@ class SegmentRequest:
         zero_copy: bool = True,
         device: Device | None = None,
         stream: int = 0,  # the device's own handle; 0 is its default stream
+        trace_events: int = 0,  # how many the load's trace keeps; the largest number of a load's requests counts
     ) -> None: ...
     @property
     def checkpoint(self) -> Checkpoint: ...
@@ -76,6 +77,9 @@ class SegmentRequest:
 class LoadMeter:
     def progress(self, segment: int) -> tuple[int, int]: ...  # bytes that have arrived, all bytes
     def times(self) -> dict[str, float]: ...  # seconds of all workers, by what they went to
+
+class LoadTrace:
+    def read(self) -> tuple[bytes, int]: ...  # records of 40 bytes, "=qqQIII4x"; how many others were lost
 
 class LoadHandle:
     def wait(self) -> None: ...
@@ -94,6 +98,8 @@ class LoadHandle:
     def bytes_done(self) -> int: ...
     @property
     def bytes_total(self) -> int: ...
+    @property
+    def trace(self) -> LoadTrace | None: ...  # where a request asked for one
 
 class Loader:
     def __init__(

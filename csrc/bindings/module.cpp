@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, module) {
   warpload::bindings::register_checkpoint(module);
   warpload::bindings::register_device(module);
   warpload::bindings::register_folder_reader(module);
+  warpload::bindings::register_trace(module);
   warpload::bindings::register_loader(module);
   warpload::bindings::register_memory(module);
 }

@@ -11,5 +11,6 @@ void register_device(pybind11::module_& module);
 void register_folder_reader(pybind11::module_& module);
 void register_loader(pybind11::module_& module);
 void register_memory(pybind11::module_& module);
+void register_trace(pybind11::module_& module);
 
 }  // namespace warpload::bindings

@@ -31,11 +31,12 @@ DType parse(const std::string& name) {
 SegmentRequest make_request(std::shared_ptr<Checkpoint> checkpoint, const std::optional<std::string>& dtype,
                             const std::unordered_map<std::string, std::string>& tensor_dtypes,
                             std::optional<std::unordered_set<std::string>> only, bool zero_copy,
-                            std::optional<Device> device, std::uintptr_t stream) {
+                            std::optional<Device> device, std::uintptr_t stream, std::uint64_t trace_events) {
   SegmentOptions options{.only = std::move(only),
                          .zero_copy = zero_copy,
                          .device = std::move(device),
-                         .stream = reinterpret_cast<void*>(stream)};
+                         .stream = reinterpret_cast<void*>(stream),
+                         .trace_events = trace_events};
   if (dtype) options.dtype = parse(*dtype);
   for (const auto& [name, tensor_dtype] : tensor_dtypes) options.tensor_dtypes.emplace(name, parse(tensor_dtype));
   return {std::move(checkpoint), std::move(options)};
@@ -230,7 +231,15 @@ void register_handle(py::module_& module) {
           "The bytes of files that have been read, and sent to their device.")
       .def_property_readonly(
           "bytes_total", [](const LoadHandle& handle) { return handle.progress().bytes_total; },
-          "The bytes of files that the load reads; views do not count.");
+          "The bytes of files that the load reads; views do not count.")
+      .def_property_readonly(
+          "trace",
+          [](const LoadHandle& handle) {
+            const LoadTrace trace = handle.trace();
+            return trace.is_recorded() ? std::optional(trace) : std::nullopt;
+          },
+          "The record of what the load's threads do, where a request asked for one (trace_events), else None. It keeps "
+          "nothing of what is loaded.");
 }
 
 }  // namespace
@@ -242,7 +251,8 @@ void register_loader(py::module_& module) {
   request_class
       .def(py::init(&make_request), py::arg("checkpoint"), py::kw_only(), py::arg("dtype") = py::none(),
            py::arg("tensor_dtypes") = std::unordered_map<std::string, std::string>{}, py::arg("only") = py::none(),
-           py::arg("zero_copy") = true, py::arg("device") = py::none(), py::arg("stream") = 0)
+           py::arg("zero_copy") = true, py::arg("device") = py::none(), py::arg("stream") = 0,
+           py::arg("trace_events") = 0)
       .def_property_readonly(
           "checkpoint",
           [](const SegmentRequest& request) { return std::const_pointer_cast<Checkpoint>(request.checkpoint); },

@@ -1,4 +1,5 @@
 // Loads in C, from their start to their end.
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,13 @@ namespace {
 
 static_assert(static_cast<int>(DeviceKind::kHost) == WARPLOAD_DEVICE_HOST);
 static_assert(static_cast<int>(DeviceKind::kCuda) == WARPLOAD_DEVICE_CUDA);
+static_assert(static_cast<int>(TraceKind::kReading) == WARPLOAD_TRACE_READING);
+static_assert(static_cast<int>(TraceKind::kCopying) == WARPLOAD_TRACE_COPYING);
+static_assert(static_cast<int>(TraceKind::kCasting) == WARPLOAD_TRACE_CASTING);
+static_assert(static_cast<int>(TraceKind::kWaitingForSlot) == WARPLOAD_TRACE_WAITING_FOR_SLOT);
+static_assert(static_cast<int>(TraceKind::kWaitingForArena) == WARPLOAD_TRACE_WAITING_FOR_ARENA);
+static_assert(static_cast<int>(TraceKind::kSending) == WARPLOAD_TRACE_SENDING);
+static_assert(static_cast<int>(TraceKind::kPopulating) == WARPLOAD_TRACE_POPULATING);
 
 warpload_tensor view_of(const Tensor& tensor) noexcept {
   const DeviceId device = tensor.device();
@@ -27,6 +35,18 @@ warpload_tensor view_of(const Tensor& tensor) noexcept {
           .ndim = tensor.shape().size(),
           .dtype = to_c(tensor.dtype()),
           .device = {.kind = static_cast<warpload_device_kind>(device.kind), .ordinal = device.ordinal}};
+}
+
+std::int64_t nanoseconds(std::chrono::steady_clock::time_point time) noexcept {
+  return std::chrono::nanoseconds(time.time_since_epoch()).count();
+}
+
+warpload_trace_event event_of(const TraceEvent& event) noexcept {
+  return {.begin_ns = nanoseconds(event.begin),
+          .end_ns = nanoseconds(event.end),
+          .bytes = event.bytes,
+          .thread = event.thread,
+          .kind = static_cast<warpload_trace_kind>(event.kind)};
 }
 
 constexpr std::int64_t kForever = -1;
@@ -75,6 +95,22 @@ warpload_status warpload_load_progress(const warpload_load* load, uint64_t* byte
   const warpload_status status = run(error, [&] { progress = required(load, "load").handle.progress(); });
   if (bytes_done != nullptr) *bytes_done = progress.bytes_done;
   if (bytes_total != nullptr) *bytes_total = progress.bytes_total;
+  return status;
+}
+
+warpload_status warpload_load_trace(const warpload_load* load, warpload_trace_event* events, size_t capacity,
+                                    size_t* count, uint64_t* lost, warpload_error** error) {
+  warpload::TraceEvents found;
+  const warpload_status status = run(error, [&] {
+    found = required(load, "load").handle.trace().read();
+    if (capacity != 0) static_cast<void>(required(events, "events"));
+  });
+  if (status != WARPLOAD_OK) found = {};
+  std::transform(found.events.begin(),
+                 found.events.begin() + static_cast<std::ptrdiff_t>(std::min(capacity, found.events.size())), events,
+                 event_of);
+  if (count != nullptr) *count = found.events.size();
+  if (lost != nullptr) *lost = found.lost;
   return status;
 }
 

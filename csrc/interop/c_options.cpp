@@ -97,8 +97,10 @@ void read_tensor_dtypes(const warpload_load_options& options, const Checkpoint& 
 }
 
 SegmentOptions segment_options(const warpload_load_options& options, const Checkpoint& checkpoint) {
-  SegmentOptions segment{
-      .dtype = read_dtype(options.dtype), .zero_copy = options.no_views == 0, .stream = options.stream};
+  SegmentOptions segment{.dtype = read_dtype(options.dtype),
+                         .zero_copy = options.no_views == 0,
+                         .stream = options.stream,
+                         .trace_events = options.trace_events};
   read_tensor_dtypes(options, checkpoint, segment);
   if (options.names != nullptr || options.name_count != 0) {
     segment.only.emplace();

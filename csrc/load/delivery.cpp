@@ -26,52 +26,64 @@ void clear_padding(const LoadPlan& plan, const Batch& batch, std::byte* slot) {
 
 }  // namespace
 
+struct Delivery::Tools {
+  Tools(TraceRing* trace, DirectIo direct_io, LoadClock& clock)
+      : pen(trace), copier(PlanLimits{}.run_bytes, direct_io, clock, pen) {}
+  Tools(const Tools&) = delete;
+  Tools& operator=(const Tools&) = delete;
+
+  TracePen pen;
+  HostCopier copier;
+};
+
 void Delivery::pump() {
-  HostCopier copier(PlanLimits{}.run_bytes, direct_io_, counters_.clock);
+  Tools tools(trace_, direct_io_, counters_.clock);
   while (!control_.stopping()) {
     const std::size_t batch = next_batch_.fetch_add(1, std::memory_order_relaxed);
     if (batch >= plan_.batches.size()) break;
-    deliver(copier, plan_.batches[batch]);
+    deliver(tools, plan_.batches[batch]);
   }
 }
 
-void Delivery::deliver(HostCopier& copier, const Batch& batch) {
+void Delivery::deliver(Tools& tools, const Batch& batch) {
   if (segments_.is_released(plan_.runs[batch.first_run].segment)) {
     note_arrival(batch.first_run, batch.run_count);
   } else if (batch.slot_bytes == 0) {
-    deliver_directly(copier, batch);
+    deliver_directly(tools, batch);
   } else {
-    deliver_through_slot(copier, batch);
+    deliver_through_slot(tools, batch);
   }
 }
 
-void Delivery::deliver_directly(HostCopier& copier, const Batch& batch) {
-  if (!wait_for_arena()) return;
+void Delivery::deliver_directly(Tools& tools, const Batch& batch) {
+  if (!wait_for_arena(tools, plan_.runs[batch.first_run].segment)) return;
   for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
     if (control_.stopping()) return;
     const ReadRun& run = plan_.runs[index];
-    copier.copy(plan_, batch, index, *checkpoints_[run.segment], segments_.begin_of(run.segment));
+    tools.copier.copy(plan_, batch, index, *checkpoints_[run.segment], segments_.begin_of(run.segment));
     note_arrival(index, 1);
   }
 }
 
-void Delivery::deliver_through_slot(HostCopier& copier, const Batch& batch) {
+void Delivery::deliver_through_slot(Tools& tools, const Batch& batch) {
   const std::size_t segment = plan_.runs[batch.first_run].segment;
   DeviceLane& lane = *lane_of_[segment];
   LoadClock::Lap lap(counters_.clock);
+  tools.pen.begin();
   auto slot = lane.acquire([this] { return control_.stopping(); });
   lap.end(LoadClock::Part::kWaitingForSlots);
+  tools.pen.end(TraceKind::kWaitingForSlot, segment);
   if (!slot) return;
-  const std::optional<std::size_t> lead = copier.read_straight(plan_, batch, *checkpoints_[segment], slot->bytes());
+  const auto lead = tools.copier.read_straight(plan_, batch, *checkpoints_[segment], slot->bytes());
   if (!lead) {
     clear_padding(plan_, batch, slot->bytes().data());
     for (std::size_t index = batch.first_run; index < batch.first_run + batch.run_count; ++index) {
       if (control_.stopping()) return;
-      copier.copy(plan_, batch, index, *checkpoints_[segment], slot->bytes().data());
+      tools.copier.copy(plan_, batch, index, *checkpoints_[segment], slot->bytes().data());
     }
   }
   lap.end(LoadClock::Part::kReading);
-  if (!wait_for_arena()) return;
+  if (!wait_for_arena(tools, segment)) return;
   lap.end(LoadClock::Part::kWaitingForArena);
   try {
     lane.send(std::move(*slot), lead.value_or(0), plan_, batch, segments_.begin_of(segment));
@@ -79,11 +91,15 @@ void Delivery::deliver_through_slot(HostCopier& copier, const Batch& batch) {
     rethrow_with_tensor(error, *checkpoints_[segment], plan_.runs[batch.first_run]);
   }
   lap.end(LoadClock::Part::kSending);
+  tools.pen.end(TraceKind::kSending, segment, batch.slot_bytes);
   note_arrival(batch.first_run, batch.run_count);
 }
 
-bool Delivery::wait_for_arena() const {
-  return segments_.wait_for_arena([this] { return control_.stopped(); });
+bool Delivery::wait_for_arena(Tools& tools, std::size_t segment) const {
+  tools.pen.begin();
+  const bool there = segments_.wait_for_arena([this] { return control_.stopped(); });
+  tools.pen.end(TraceKind::kWaitingForArena, segment);
+  return there;
 }
 
 void Delivery::note_arrival(std::size_t first_run, std::size_t run_count) {

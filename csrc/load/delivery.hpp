@@ -15,13 +15,12 @@
 #include "load/load_control.hpp"
 #include "load/load_counters.hpp"
 #include "load/segment_states.hpp"
+#include "load/trace_ring.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
 #include "warpload/direct_io.hpp"
 
 namespace warpload {
-
-class HostCopier;
 
 // Delivers the batches of one plan, each once and in the plan's order, whichever worker takes it. Skips those of
 // segments that were released, and stops between two runs when the load does.
@@ -29,26 +28,32 @@ class HostCopier;
 // Ownership: borrows all that it is made with, which has to outlive the last pump(). Threads: any.
 class Delivery {
  public:
-  // `checkpoints` and `lane_of` are by segment; a lane is null where the segment is on the host.
+  // `checkpoints` and `lane_of` are by segment; a lane is null where the segment is on the host. `trace` is null where
+  // nothing is recorded.
   Delivery(const LoadPlan& plan, std::span<const Checkpoint::Ptr> checkpoints, std::span<DeviceLane* const> lane_of,
-           DirectIo direct_io, LoadCounters& counters, SegmentStates& segments, LoadControl& control) noexcept
+           DirectIo direct_io, LoadCounters& counters, SegmentStates& segments, LoadControl& control,
+           TraceRing* trace) noexcept
       : plan_(plan),
         checkpoints_(checkpoints),
         lane_of_(lane_of),
         direct_io_(direct_io),
         counters_(counters),
         segments_(segments),
-        control_(control) {}
+        control_(control),
+        trace_(trace) {}
 
   // One worker's share: takes batches until there are no more, or the load stops. Throws IoError naming file, tensor
   // and range, DeviceError naming the tensor, what a ByteSource of the caller's throws, and std::bad_alloc.
   void pump();
 
  private:
-  void deliver(HostCopier& copier, const Batch& batch);
-  void deliver_directly(HostCopier& copier, const Batch& batch);
-  void deliver_through_slot(HostCopier& copier, const Batch& batch);
-  [[nodiscard]] bool wait_for_arena() const;
+  // What one worker works with.
+  struct Tools;
+
+  void deliver(Tools& tools, const Batch& batch);
+  void deliver_directly(Tools& tools, const Batch& batch);
+  void deliver_through_slot(Tools& tools, const Batch& batch);
+  [[nodiscard]] bool wait_for_arena(Tools& tools, std::size_t segment) const;
   void note_arrival(std::size_t first_run, std::size_t run_count);
 
   const LoadPlan& plan_;
@@ -58,6 +63,7 @@ class Delivery {
   LoadCounters& counters_;
   SegmentStates& segments_;
   LoadControl& control_;
+  TraceRing* trace_;
   std::atomic<std::size_t> next_batch_ = 0;
 };
 

@@ -59,11 +59,15 @@ void spread(std::span<const Piece> pieces, const std::byte* source, std::byte* d
   }
 }
 
+bool casts_any(std::span<const Piece> pieces) {
+  return std::any_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast != nullptr; });
+}
+
 // A run of few uncast pieces needs no stop on the way; many small ones are cheaper in one read.
 bool may_be_read_apart(std::span<const Piece> pieces, const ReadRun& run) {
   constexpr std::uint64_t kWorthARead = std::uint64_t{64} << 10;
   if (pieces.size() > 1 && run.source.size() / pieces.size() < kWorthARead) return false;
-  return std::all_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast == nullptr; });
+  return !casts_any(pieces);
 }
 
 // The batch's range of one file, if its slot is to hold just that.
@@ -91,8 +95,8 @@ void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint,
   rethrow_naming(error, run.source.begin, checkpoint, run);
 }
 
-HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode, LoadClock& clock)
-    : reader_(mode), timer_(clock), buffer_(run_bytes) {}
+HostCopier::HostCopier(std::uint64_t run_bytes, DirectIo mode, LoadClock& clock, TracePen& pen)
+    : reader_(mode), timer_(clock), buffer_(run_bytes), pen_(pen) {}
 
 void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_index, const Checkpoint& checkpoint,
                       std::byte* destination) {
@@ -101,14 +105,18 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
   const std::uint64_t fetches = reader_.fetches();
   timer_.begin(run_index == batch.first_run);
   std::span<const std::byte> bytes;
+  pen_.begin();
   try {
     bytes = read(plan, batch, run_index, checkpoint, destination);
   } catch (const IoError& error) {
     rethrow_with_tensor(error, checkpoint, run);
   }
-  const bool casts =
-      std::any_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.cast != nullptr; });
-  if (!casts && !bytes.empty()) spread(pieces, bytes.data(), destination);
+  pen_.end(TraceKind::kReading, run.segment, run.source.size());
+  const bool casts = casts_any(pieces);
+  if (!casts && !bytes.empty()) {
+    spread(pieces, bytes.data(), destination);
+    pen_.end(TraceKind::kCopying, run.segment, run.source.size());
+  }
   if (reader_.fetches() != fetches) {
     timer_.fetched();
   } else {
@@ -116,6 +124,7 @@ void HostCopier::copy(const LoadPlan& plan, const Batch& batch, std::size_t run_
   }
   if (casts) {
     spread(pieces, bytes.data(), destination);
+    pen_.end(TraceKind::kCasting, run.segment, run.source.size());
     timer_.cast();
   }
   if (run_index + 1 == batch.first_run + batch.run_count) timer_.end_batch();
@@ -152,8 +161,12 @@ std::optional<std::size_t> HostCopier::read_straight(const LoadPlan& plan, const
   const std::optional<ByteRange> range = find_straight_range(plan, batch);
   if (!range) return std::nullopt;
   timer_.begin(true);
+  pen_.begin();
   const std::optional<std::size_t> begin = reader_.read_straight(*file, *range, slot);
-  if (begin) timer_.fetched();
+  if (begin) {
+    pen_.end(TraceKind::kReading, plan.runs[batch.first_run].segment, range->size());
+    timer_.fetched();
+  }
   return begin;
 }
 

@@ -10,6 +10,7 @@
 
 #include "io/range_reader.hpp"
 #include "load/read_timer.hpp"
+#include "load/trace_ring.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/checkpoint.hpp"
 #include "warpload/error.hpp"
@@ -20,10 +21,11 @@ namespace warpload {
 [[noreturn]] void rethrow_with_tensor(const IoError& error, const Checkpoint& checkpoint, const ReadRun& run);
 [[noreturn]] void rethrow_with_tensor(const DeviceError& error, const Checkpoint& checkpoint, const ReadRun& run);
 
-// A worker's own buffers and reader. The checkpoints and the clock must outlive it. Threads: the worker that made it.
+// A worker's own buffers and reader. The checkpoints, the clock and the pen, which notes what it does, must outlive it.
+// Threads: the worker that made it.
 class HostCopier {
  public:
-  HostCopier(std::uint64_t run_bytes, DirectIo mode, LoadClock& clock);
+  HostCopier(std::uint64_t run_bytes, DirectIo mode, LoadClock& clock, TracePen& pen);
 
   // Reads the bytes of the run at `run_index` of the plan, one of `batch`, from its shard and writes its pieces, cast,
   // to the segment that begins at `destination`. The batch's following runs are expected next. Throws IoError naming
@@ -44,6 +46,7 @@ class HostCopier {
   RangeReader reader_;
   ReadTimer timer_;
   std::vector<std::byte> buffer_;
+  TracePen& pen_;
 };
 
 }  // namespace warpload

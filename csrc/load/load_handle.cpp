@@ -104,6 +104,8 @@ LoadTimes LoadHandle::times() const noexcept { return state_->counters->clock.ti
 
 LoadMeter LoadHandle::meter() const noexcept { return LoadMeter(state_->counters); }
 
+LoadTrace LoadHandle::trace() const noexcept { return LoadTrace(state_->trace); }
+
 void LoadHandle::cancel() noexcept {
   if (state_->owner == ::getpid()) state_->control.cancel("the load was cancelled");
 }

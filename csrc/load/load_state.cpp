@@ -19,6 +19,12 @@ std::vector<Checkpoint::Ptr> checkpoints_of(const std::vector<SegmentRequest>& r
   return checkpoints;
 }
 
+std::uint64_t wanted_events(const std::vector<SegmentRequest>& requests) {
+  std::uint64_t wanted = 0;
+  for (const SegmentRequest& request : requests) wanted = std::max(wanted, request.options.trace_events);
+  return wanted;
+}
+
 // The ranges in the order of the file; those that touch are one.
 std::vector<ByteRange> merged(std::vector<ByteRange> ranges) {
   std::sort(ranges.begin(), ranges.end(), [](ByteRange a, ByteRange b) { return a.begin < b.begin; });
@@ -111,11 +117,12 @@ LoadHandle::State::State(std::shared_ptr<LoaderResources> shared, const std::vec
     : resources(std::move(shared)),
       checkpoints(checkpoints_of(segment_requests)),
       plan(std::move(own_plan)),
+      trace(make_trace_ring(wanted_events(segment_requests), plan)),
       lanes(std::move(own_lanes.lanes)),
       lane_of(std::move(own_lanes.lane_of)),
       counters(std::make_shared<LoadCounters>(plan)),
       states(plan),
-      delivery(plan, checkpoints, lane_of, resources->options().direct_io, *counters, states, control),
+      delivery(plan, checkpoints, lane_of, resources->options().direct_io, *counters, states, control, trace.get()),
       control(resources->workers(), states, [this] { finish_lanes(); }) {}
 
 void LoadHandle::State::end(std::unique_ptr<State> state) noexcept {
@@ -152,7 +159,10 @@ void LoadHandle::State::make_tensors() {
     const DeviceId device = lane_of[index] == nullptr ? DeviceId{} : lane_of[index]->backend()->id();
     Mappings mappings(*checkpoints[index]);
     tensors.push_back(make_list(plan.segments[index], *checkpoints[index], segments[index], device, mappings));
-    for (ViewPages& pages : mappings.pages()) views.push_back(std::move(pages));
+    for (ViewPages& pages : mappings.pages()) {
+      pages.segment = index;
+      views.push_back(std::move(pages));
+    }
   }
 }
 
@@ -160,7 +170,8 @@ void LoadHandle::State::make_tensors() {
 void LoadHandle::State::populate_views() noexcept try {
   const Populate wanted = resources->options().populate;
   if (wanted == Populate::kNever || total_of(views) < kLeastPopulated) return;
-  populating = resources->view_populator().add(std::exchange(views, {}), populate_budget(wanted, available_memory()));
+  populating =
+      resources->view_populator().add(std::exchange(views, {}), populate_budget(wanted, available_memory()), trace);
 } catch (const std::exception&) {  // no memory for the list: whoever uses the pages faults them in
 }
 

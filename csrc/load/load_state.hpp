@@ -17,6 +17,7 @@
 #include "load/load_counters.hpp"
 #include "load/loader_resources.hpp"
 #include "load/segment_states.hpp"
+#include "load/trace_ring.hpp"
 #include "load/view_populator.hpp"
 #include "plan/load_plan.hpp"
 #include "warpload/load_handle.hpp"
@@ -52,6 +53,7 @@ struct LoadHandle::State {
   std::shared_ptr<LoaderResources> resources;
   std::vector<Checkpoint::Ptr> checkpoints;  // by segment
   LoadPlan plan;
+  std::shared_ptr<TraceRing> trace;                // null where nothing is recorded
   mutable std::mutex tensors_mutex;                // of the two lists below, which lose what is released
   std::vector<std::shared_ptr<Segment>> segments;  // null where a segment has no bytes in the arena
   std::vector<TensorList> tensors;                 // by segment

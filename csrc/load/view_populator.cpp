@@ -23,6 +23,7 @@ ViewPopulator::Calls real_calls() {
 struct ViewPopulator::Job {
   std::vector<ViewPages> views;
   std::uint64_t budget = 0;
+  std::shared_ptr<TraceRing> trace = {};
   PageMap map = {};
   bool paced = true;  // under the populator's lock
 };
@@ -101,10 +102,11 @@ ViewPopulator::~ViewPopulator() {
   if (thread_.joinable()) thread_.join();
 }
 
-ViewPopulator::Ticket ViewPopulator::add(std::vector<ViewPages> views, std::uint64_t budget) noexcept {
+ViewPopulator::Ticket ViewPopulator::add(std::vector<ViewPages> views, std::uint64_t budget,
+                                         std::shared_ptr<TraceRing> trace) noexcept {
   Ticket ticket;
   try {
-    ticket = std::make_shared<Job>(Job{.views = std::move(views), .budget = budget});
+    ticket = std::make_shared<Job>(Job{.views = std::move(views), .budget = budget, .trace = std::move(trace)});
     const std::lock_guard lock(mutex_);
     if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
     jobs_.push_back(ticket);
@@ -147,21 +149,23 @@ void ViewPopulator::work() {
 }
 
 void ViewPopulator::run(Job& job) {
-  std::vector<std::pair<MappingPages*, std::vector<ByteRange>>> left;
+  std::vector<std::pair<const ViewPages*, std::vector<ByteRange>>> left;
   for (const ViewPages& view : job.views) {
     std::vector<ByteRange> postponed;
-    for (const ByteRange range : view.ranges) run(job, *view.pages, range, &postponed);
-    left.emplace_back(view.pages.get(), std::move(postponed));
+    for (const ByteRange range : view.ranges) run(job, view, range, &postponed);
+    left.emplace_back(&view, std::move(postponed));
   }
-  for (const auto& [pages, ranges] : left) {
-    for (const ByteRange range : ranges) run(job, *pages, range, nullptr);
+  for (const auto& [view, ranges] : left) {
+    for (const ByteRange range : ranges) run(job, *view, range, nullptr);
   }
   job.views.clear();
   job.map = {};  // whoever keeps the ticket keeps no descriptor
 }
 
 // Where the user has been before, and is therefore likely to be now, some bytes are left to him, and postponed.
-void ViewPopulator::run(Job& job, MappingPages& pages, ByteRange range, std::vector<ByteRange>* postponed) {
+void ViewPopulator::run(Job& job, const ViewPages& view, ByteRange range, std::vector<ByteRange>* postponed) {
+  MappingPages& pages = *view.pages;
+  TracePen pen(job.trace.get());
   Pieces pieces(calls_, pages, range, job.budget);
   bool behind = false;
   while (const auto piece = pieces.next()) {
@@ -178,7 +182,9 @@ void ViewPopulator::run(Job& job, MappingPages& pages, ByteRange range, std::vec
     }
     if (!piece->wanted) continue;
     const Clock::time_point before = Clock::now();
+    pen.begin();
     if (!calls_.populate(pages, piece->range)) return;  // nothing more of the mapping is to be had
+    pen.end(TraceKind::kPopulating, view.segment, piece->range.size());
     pause(job, Clock::now() - before);
   }
 }

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "io/mapping_pages.hpp"
+#include "load/trace_ring.hpp"
 #include "warpload/error.hpp"
 #include "warpload/populate.hpp"
 
@@ -28,6 +29,7 @@ namespace warpload {
 struct ViewPages {
   std::shared_ptr<MappingPages> pages;
   std::vector<ByteRange> ranges;
+  std::size_t segment = 0;  // of the load
 };
 
 // How many bytes may be read from files so that views are populated, of the memory that is available.
@@ -75,8 +77,9 @@ class ViewPopulator {
 
   // Has all these pages backed, after those that were added before, an eighth of the time until hurry() is called. Of
   // what is not in the page cache at most `budget` bytes are read, and the rest is left alone. Mappings that go
-  // meanwhile are skipped. Null where there is no thread to be had.
-  [[nodiscard]] Ticket add(std::vector<ViewPages> views, std::uint64_t budget) noexcept;
+  // meanwhile are skipped. What is done is noted in `trace`, if any. Null where there is no thread to be had.
+  [[nodiscard]] Ticket add(std::vector<ViewPages> views, std::uint64_t budget,
+                           std::shared_ptr<TraceRing> trace = nullptr) noexcept;
 
   // The load is over: what was added with it goes on without pauses.
   void hurry(const Ticket& ticket) noexcept;
@@ -88,7 +91,7 @@ class ViewPopulator {
   void work();
   void run(Job& job);
   class Pieces;
-  void run(Job& job, MappingPages& pages, ByteRange range, std::vector<ByteRange>* postponed);
+  void run(Job& job, const ViewPages& view, ByteRange range, std::vector<ByteRange>* postponed);
   void pause(const Job& job, std::chrono::steady_clock::duration taken);
   [[nodiscard]] bool stopping();
 

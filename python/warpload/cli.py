@@ -1,4 +1,4 @@
-"""The command line: `warpload demo`, `bench`, `inspect`, `verify`, `convert` and `prefix`."""
+"""The command line: `warpload demo`, `bench`, `inspect`, `verify`, `trace`, `convert`, `doctor` and `prefix`."""
 
 from __future__ import annotations
 
@@ -252,6 +252,53 @@ def verify(
 
     options = VerifyOptions(source=source, dtype=dtype, variant=variant, hashes=hashes, json=json)
     raise typer.Exit(run_verify(options))
+
+
+@application.command()
+def trace(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the timeline there: .json, or .html, a page."),
+    ],
+    dtype: Annotated[
+        str, typer.Option(metavar="DTYPE", help="Load in this dtype: float16, bfloat16, float32; none leaves it out.")
+    ] = "none",
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Where to, such as cuda.", show_default="the CPU")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it there, too (PNG); needs matplotlib.")
+    ] = None,
+) -> None:
+    """Load something by warpload, and write when what happened: imports, building, waits, and what each thread did.
+
+    A file that ends with .json is in Chrome's trace format, which https://ui.perfetto.dev opens; one with .html is a
+    page that shows the timeline in any browser, without a network. In a program `LoadReport.save_trace` writes both.
+
+    For example:
+
+    - `warpload trace my/pipeline -o load.html --dtype bfloat16`: where does the time go?
+
+    - `warpload trace stabilityai/stable-diffusion-xl-base-1.0 -o load.json --variant fp16 --device cuda`
+
+    - `warpload trace my/pipeline -o load.json --plot load.png`: with a picture
+
+    The exit status is 1 when the load fails, of which what happened until then is written, or a file cannot be written;
+    2 when there is no such thing, or something else is asked for that cannot be; 130 after an interrupt.
+    """
+    from warpload.tracing.trace_command import TraceOptions, run_trace
+
+    options = TraceOptions(source=source, output=output, dtype=dtype, variant=variant, device=device, plot=plot)
+    raise typer.Exit(run_trace(options))
 
 
 @application.command()

@@ -19,7 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import forked, progress_bar, report_text
+from . import forked, options, progress_bar, report_text
+from .errors import InvalidArgumentError
 from .report import LoadReport, remember
 from .stock import at_once, seam_check
 
@@ -136,6 +137,7 @@ def began(report: LoadReport, name: str = "", *, library: str = "diffusers", **s
     outer = _current.get()
     if outer is None:
         remember(report)
+    report.timeline.is_recorded = _asks_for_records()
     try:
         with progress_bar.Shown(report.source, library), entered(LoadContext(report, **settings)) as load:
             yield load
@@ -143,10 +145,31 @@ def began(report: LoadReport, name: str = "", *, library: str = "diffusers", **s
         report.error = str(error) or type(error).__name__
         raise
     finally:
+        report.timeline.settle()
         report.turned_off = {**seam_check.turned_off(), **at_once.turned_off()}
         _log(report, outer)
         if outer is not None:
             outer.report.include(report, name)
+
+
+def _asks_for_records() -> bool:
+    try:
+        return options.current().trace
+    except InvalidArgumentError:  # of another variable, perhaps; what needs the options says so
+        return False
+
+
+@contextlib.contextmanager
+def span(kind: str, component: str = "") -> Iterator[None]:
+    """Have the timeline of this thread's load tell of the block; without a load nothing does.
+
+    Args:
+        kind: what the block does.
+        component: that it is about.
+    """
+    load = _current.get()
+    with contextlib.nullcontext() if load is None else load.report.timeline.span(kind, component):
+        yield
 
 
 def _log(report: LoadReport, outer: LoadContext | None) -> None:

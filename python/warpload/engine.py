@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, errors, forked, options, progress_bar, strings
+from . import _core, context, devices, errors, forked, options, progress_bar, strings, timeline
 from .dtypes import torch_dtypes
 from .options import LoadOptions
 
@@ -134,6 +134,8 @@ def request(
     """
     strings.check_names(wanted.get("only") or ())
     strings.check_names(wanted.get("tensor_dtypes") or ())
+    if options.current().trace:
+        wanted["trace_events"] = timeline.MOST_EVENTS
     if device is None:
         return _core.SegmentRequest(checkpoint, **wanted)
     stream = devices.current_stream(device)
@@ -150,27 +152,28 @@ def start(
     Args:
         requests: made by ``request``.
         arena_devices: the device that each was made with; None where none was.
-        names: what the components are called that they are for, where that is known; for the bar.
+        names: what the components are called that they are for, where that is known.
 
     Raises:
         OutOfMemoryError: the arena could not be reserved; nothing is.
         DeviceError: a device reported an error.
     """
-    handle = _started(requests, arena_devices)
-    shown_as_progress(handle, dict(enumerate(names or [""] * len(requests))))
-    return handle
+    return follow(_started(requests, arena_devices), dict(enumerate(names or [""] * len(requests))))
 
 
-def shown_as_progress(handle: _core.LoadHandle, names: Mapping[int, str], *, taken: bool = False) -> None:
-    """Count what is still to come of a load of the core's in the bar of the load on this thread, if there is one.
+def follow(handle: _core.LoadHandle, names: Mapping[int, str], *, taken: bool = False) -> _core.LoadHandle:
+    """Have the load on this thread tell of what the core does for it, in its bar and its timeline; return the handle.
 
     Args:
-        handle: the load of the core's.
-        names: of its segments that count, what each component is called.
+        handle: what the core does.
+        names: of its segments that count, what each component is called, if anything; the others are others'.
         taken: whether a prefetch has begun it.
     """
     if (bar := progress_bar.current()) is not None:
         bar.add(handle.meter(), names, taken=taken)
+    if (load := context.current()) is not None:
+        load.report.timeline.follow(handle.trace, names)
+    return handle
 
 
 def _started(

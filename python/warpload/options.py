@@ -25,6 +25,7 @@ _NOT_OF_LOADERS = {
     "arena": "auto",
     "imports_ahead": True,
     "lazy_imports": True,
+    "trace": False,
     "prefetch_seconds": _PREFETCH_SECONDS,
     "progress": None,
 }
@@ -37,11 +38,11 @@ def _from_environment(variable: str, default: str) -> Callable[[], str]:
     return lambda: os.environ.get(variable, "").strip() or default
 
 
-def _switch(variable: str) -> Callable[[], bool]:
-    """Return what reads a variable that is on where nothing is said."""
+def _switch(variable: str, unsaid: str = "1") -> Callable[[], bool]:
+    """Return what reads a variable that is on or off."""
 
     def is_on() -> bool:
-        text = os.environ.get(variable, "").strip() or "1"
+        text = os.environ.get(variable, "").strip() or unsaid
         if text.upper() not in _TRUE | _FALSE:
             raise InvalidArgumentError(f"{variable} is {text!r}, neither on nor off")
         return text.upper() in _TRUE
@@ -147,6 +148,8 @@ class LoadOptions:
         progress: whether a load that takes longer than a second shows a bar, in place of the libraries' own: None where
             a person watches (a terminal, a notebook) and the libraries' bars are on, True elsewhere, too, such as in a
             log, False never. (``WARPLOAD_PROGRESS``)
+        trace: whether the core records what each of its threads does when, for ``LoadReport.save_trace``; a load takes
+            under one percent longer, and its report up to 10 MB. (``WARPLOAD_TRACE``, off)
 
     Raises:
         InvalidArgumentError: a value, or a variable of the environment, is none of these.
@@ -162,12 +165,13 @@ class LoadOptions:
     lazy_imports: bool = field(default_factory=_switch("WARPLOAD_LAZY_IMPORTS"))
     imports_ahead: bool = field(default_factory=_switch("WARPLOAD_IMPORTS_AHEAD"))
     progress: bool | None = field(default_factory=_progress_of_environment)
+    trace: bool = field(default_factory=_switch("WARPLOAD_TRACE", "0"))
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
-        for name in ("imports_ahead", "lazy_imports"):
+        for name in ("imports_ahead", "lazy_imports", "trace"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, neither True nor False")
         if self.progress is not None and not isinstance(self.progress, bool):

@@ -1,4 +1,4 @@
-"""What the last loads did: bytes, seconds by stage, and who loaded each component.
+"""What the last loads did: bytes, seconds by stage, who loaded each component, and when what happened.
 
 ``context`` makes the reports. Only those of outermost loads are remembered, the last few of the whole process.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from . import report_text
+from .timeline import Timeline
 
 _REMEMBERED = 64
 
@@ -75,25 +77,29 @@ class LoadReport:
     prefetched: dict[str, float] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
     _inner: list[float] = field(default_factory=list, init=False, repr=False, compare=False)
+    _timeline: Timeline = field(default_factory=Timeline, init=False, repr=False, compare=False)
 
     @contextlib.contextmanager
-    def stage(self, name: Stage) -> Iterator[None]:
+    def stage(self, name: Stage, component: str = "") -> Iterator[None]:
         """Add the seconds that the block takes to a stage, less what stages inside the block take.
 
         Args:
             name: one of ``STAGES``.
+            component: that the block is about, for the timeline.
 
         Raises:
             ValueError: it is none of these.
         """
         if name not in STAGES:
             raise ValueError(f"{name!r} is no stage of a load, which are {', '.join(STAGES)}")
-        begin = time.perf_counter()
+        begin = time.perf_counter_ns()
         self._inner.append(0.0)
         try:
             yield
         finally:
-            elapsed = time.perf_counter() - begin
+            end = time.perf_counter_ns()
+            self._timeline.add(name, begin, end, component)
+            elapsed = (end - begin) / 1e9
             own = elapsed - self._inner.pop()
             taken = {**self.seconds, name: self.seconds.get(name, 0.0) + own}
             self.seconds = {stage: taken[stage] for stage in STAGES if stage in taken}
@@ -116,11 +122,46 @@ class LoadReport:
             mine.update({name if is_one else f"{name or inner.source}/{each}": how for each, how in theirs.items()})
         if name and inner.error:
             self.components[name] = f"failed: {inner.error}"
+        self._timeline.include(inner.timeline, name or inner.source)
 
     @property
     def total(self) -> float:
         """Wall-clock seconds of all stages together."""
         return sum(self.seconds.values())
+
+    @property
+    def timeline(self) -> Timeline:
+        """When what happened: ``save_trace`` and ``plot`` show it, ``timeline.events()`` is a list of it."""
+        return self._timeline
+
+    def save_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write when what happened to a file: stages, each model's building, waits, and what the core's threads did.
+
+        The core records what its threads do where ``LoadOptions(trace=True)`` or ``WARPLOAD_TRACE=1`` asks for it. Of
+        another load the file has Python's side, and says so.
+
+        Args:
+            path: the file. ``.json`` is Chrome's trace format, which https://ui.perfetto.dev and chrome://tracing open;
+                ``.html`` is a page that shows the timeline and needs nothing else.
+
+        Raises:
+            InvalidArgumentError: the file has another suffix.
+            OSError: the file cannot be written.
+        """
+        from . import trace_file
+
+        trace_file.save(self, path)
+
+    def plot(self) -> Any:
+        """Return the timeline as a ``matplotlib.figure.Figure``, which ``savefig`` writes and a notebook shows.
+
+        Raises:
+            ImportError: matplotlib is not installed; says how to have it.
+            ValueError: nothing has happened yet.
+        """
+        from . import timeline_figure
+
+        return timeline_figure.figure_of(self)
 
     def advice(self) -> str:
         """Return what would make the next such load faster, in a sentence, or the empty string."""
@@ -148,7 +189,7 @@ class LoadReport:
         return report_text.as_rich(self)
 
     def _repr_html_(self) -> str:
-        """Return the report as a notebook shows it."""
+        """Return the report as a notebook shows it: tables, and a small picture of the timeline."""
         return report_text.as_html(self)
 
 

@@ -143,13 +143,16 @@ def as_html(report: LoadReport) -> str:
     """Return the same for a notebook."""
     import html
 
+    from . import timeline_svg
+
     cell = "<td style='text-align:left'>{}</td>"
     written = [f"<p><b>{html.escape(summary(report))}</b></p>"]
     for titles, rows in _tables(report):
         head = "".join(f"<th style='text-align:left'>{title}</th>" for title in titles)
         body = "".join(f"<tr>{''.join(cell.format(html.escape(each)) for each in row)}</tr>" for row in rows)
         written.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-    return "\n".join([*written, *(f"<p>{html.escape(remark)}</p>" for remark in remarks(report))])
+    written += [f"<p>{html.escape(remark)}</p>" for remark in remarks(report)]
+    return "\n".join(filter(None, [*written, timeline_svg.svg_of(report.timeline)]))
 
 
 def _tables(report: LoadReport) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:

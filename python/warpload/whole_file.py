@@ -174,7 +174,7 @@ def take_prefetched(
         taken = prefetched.take(files, wanted, load.report, files[0].name)
     if taken is None:
         return None
-    engine.shown_as_progress(taken.handle, {taken.segment: ""}, taken=True)
+    engine.follow(taken.handle, {taken.segment: files[0].name}, taken=True)
     (tensors,) = engine.arrived(taken.handle, [(taken.segment, taken.opened)], [device])
     return tensors
 

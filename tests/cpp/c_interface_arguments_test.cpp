@@ -135,6 +135,9 @@ TEST_F(CArgumentsTest, NullHandlesAreInvalidArgumentsThatAreNamed) {
                  "checkpoint is null");
   expect_invalid(call(warpload_load_wait, no_load, std::int64_t{0}), "load is null");
   expect_invalid(call(warpload_load_progress, no_load, no_number, no_number), "load is null");
+  warpload_trace_event* no_events = nullptr;
+  std::size_t* no_count = nullptr;
+  expect_invalid(call(warpload_load_trace, no_load, no_events, std::size_t{0}, no_count, no_number), "load is null");
   expect_invalid(call(warpload_load_cancel, no_load), "load is null");
   expect_invalid(refused<Tensor>(warpload_load_tensor, no_load, kFirst), "load is null");
   expect_invalid(refused<Tensor>(warpload_load_find, no_load, "a"), "load is null");
@@ -213,6 +216,19 @@ TEST_F(CArgumentsTest, PointersOfProgressMayBeNull) {
   std::uint64_t total = 0;
   EXPECT_EQ(call(warpload_load_progress, load.get(), no_number, &total).status, WARPLOAD_OK);
   EXPECT_EQ(total, 1208U);
+}
+
+TEST_F(CArgumentsTest, PointersOfATraceMayBeNullWhereNothingIsToGoThere) {
+  const CLoad load = finished(start_in_c(loader_, checkpoint_, {.no_views = 1, .trace_events = 100}));
+  warpload_trace_event* nowhere = nullptr;
+  std::size_t* no_count = nullptr;
+  std::size_t count = 0;
+  std::uint64_t* no_number = nullptr;
+  EXPECT_EQ(call(warpload_load_trace, load.get(), nowhere, std::size_t{0}, no_count, no_number).status, WARPLOAD_OK);
+  EXPECT_EQ(call(warpload_load_trace, load.get(), nowhere, std::size_t{0}, &count, no_number).status, WARPLOAD_OK);
+  EXPECT_GT(count, 0U);
+  expect_invalid(call(warpload_load_trace, load.get(), nowhere, std::size_t{1}, &count, no_number), "events is null");
+  EXPECT_EQ(count, 0U);
 }
 
 // ---- structs of options ---------------------------------------------------------------------------------------------

@@ -73,6 +73,15 @@ VALUE(WARPLOAD_DEVICE_CASTS_DEVICE, 2);
 
 // ---- structs, where pointers and size_t have 64 bits ----------------------------------------------------------------
 
+SIZE(warpload_trace_kind, 4);
+VALUE(WARPLOAD_TRACE_READING, 0);
+VALUE(WARPLOAD_TRACE_COPYING, 1);
+VALUE(WARPLOAD_TRACE_CASTING, 2);
+VALUE(WARPLOAD_TRACE_WAITING_FOR_SLOT, 3);
+VALUE(WARPLOAD_TRACE_WAITING_FOR_ARENA, 4);
+VALUE(WARPLOAD_TRACE_SENDING, 5);
+VALUE(WARPLOAD_TRACE_POPULATING, 6);
+
 SIZE(warpload_device, 8);
 FIELD(warpload_device, kind, 0, 4);
 FIELD(warpload_device, ordinal, 4, 4);
@@ -120,7 +129,7 @@ FIELD(warpload_memory, bytes, 8, 8);
 FIELD(warpload_memory, release, 16, 8);
 FIELD(warpload_memory, release_data, 24, 8);
 
-SIZE(warpload_load_options, 112);
+SIZE(warpload_load_options, 120);
 FIELD(warpload_load_options, struct_size, 0, 8);
 FIELD(warpload_load_options, tensor_dtypes, 8, 8);
 FIELD(warpload_load_options, tensor_dtype_count, 16, 8);
@@ -133,6 +142,14 @@ FIELD(warpload_load_options, stream, 88, 8);
 FIELD(warpload_load_options, deadline_ms, 96, 8);
 FIELD(warpload_load_options, dtype, 104, 4);
 FIELD(warpload_load_options, no_views, 108, 4);
+FIELD(warpload_load_options, trace_events, 112, 8);
+
+SIZE(warpload_trace_event, 32);
+FIELD(warpload_trace_event, begin_ns, 0, 8);
+FIELD(warpload_trace_event, end_ns, 8, 8);
+FIELD(warpload_trace_event, bytes, 16, 8);
+FIELD(warpload_trace_event, thread, 24, 4);
+FIELD(warpload_trace_event, kind, 28, 4);
 
 SIZE(warpload_tensor, 64);
 FIELD(warpload_tensor, name, 0, 8);
@@ -174,6 +191,9 @@ WARPLOAD_API warpload_status warpload_load_start(const warpload_loader* loader, 
 WARPLOAD_API warpload_status warpload_load_wait(const warpload_load* load, int64_t timeout_ms, warpload_error** error);
 WARPLOAD_API warpload_status warpload_load_progress(const warpload_load* load, uint64_t* bytes_done,
                                                     uint64_t* bytes_total, warpload_error** error);
+WARPLOAD_API warpload_status warpload_load_trace(const warpload_load* load, warpload_trace_event* events,
+                                                 size_t capacity, size_t* count, uint64_t* lost,
+                                                 warpload_error** error);
 WARPLOAD_API warpload_status warpload_load_cancel(warpload_load* load, warpload_error** error);
 WARPLOAD_API size_t warpload_load_tensor_count(const warpload_load* load);
 WARPLOAD_API warpload_status warpload_load_tensor(const warpload_load* load, size_t index, const warpload_tensor** out,

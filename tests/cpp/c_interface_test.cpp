@@ -341,6 +341,28 @@ TEST_P(CInterfaceTest, ProgressEndsWithEveryByteThatIsRead) {
   EXPECT_EQ(done, total);
 }
 
+TEST_P(CInterfaceTest, TraceTellsOfEveryByteThatIsReadWhereTheOptionsAskForIt) {
+  const CLoad silent = load(open(), {.no_views = 1});
+  const CLoad result = load(open(), {.no_views = 1, .trace_events = 1000});
+  warpload_trace_event* nowhere = nullptr;
+  std::size_t count = 1;
+  std::uint64_t lost = 1;
+  EXPECT_EQ(call(warpload_load_trace, silent.get(), nowhere, std::size_t{0}, &count, &lost).status, WARPLOAD_OK);
+  EXPECT_EQ(count + lost, 0U);
+  EXPECT_EQ(call(warpload_load_trace, result.get(), nowhere, std::size_t{0}, &count, &lost).status, WARPLOAD_OK);
+  EXPECT_EQ(lost, 0U);
+  std::vector<warpload_trace_event> events(count + 1, warpload_trace_event{.begin_ns = 1, .kind = -1});
+  EXPECT_EQ(call(warpload_load_trace, result.get(), events.data(), count, &count, &lost).status, WARPLOAD_OK);
+  EXPECT_EQ(events.back().kind, -1);  // behind the last
+  events.pop_back();
+  std::uint64_t read = 0;
+  for (const warpload_trace_event& event : events) {
+    EXPECT_LE(event.begin_ns, event.end_ns);
+    if (event.kind == WARPLOAD_TRACE_READING) read += event.bytes;
+  }
+  EXPECT_EQ(read, 24 + 6'000'006 + 2'800'012 + 4U);
+}
+
 TEST_P(CInterfaceTest, CancelledLoadSaysSoAndReadsNoFurther) {
   const CLoad result = start_in_c(loader(), checkpoint_of({.delay = milliseconds(20)}));
   EXPECT_EQ(call(warpload_load_cancel, result.get()).status, WARPLOAD_OK);

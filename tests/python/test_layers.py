@@ -20,7 +20,8 @@ PACKAGE = Path(warpload.__file__).parent
 # module imports only what is in its own layer or below.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_core", "errors", "options", "dtypes", "strings", "forked", "report", "room", "mounts", "collector"})
-    | {"read_ahead", "report_text", "units", "progress_audience", "progress_bar", "progress_tally"},
+    | {"read_ahead", "report_text", "units", "progress_audience", "progress_bar", "progress_tally"}
+    | {"timeline", "timeline_rows", "timeline_svg", "timeline_figure", "trace_file", "trace_page"},
     frozenset({"stock.seams", "stock.seam_check", "stock.refusal", "stock.at_once"}),
     frozenset({"context"}),
     frozenset({"devices", "engine"}),
@@ -32,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"moving"}),
     frozenset({"facade"}),
     frozenset({"demo", "measuring", "bench", "converting", "doctoring", "inspecting", "verifying", "refusing"})
-    | {"consoles"},
+    | {"consoles", "tracing"},
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -29,6 +29,7 @@ VARIABLES = {
     "WARPLOAD_LAZY_IMPORTS": ("off", "lazy_imports", False),
     "WARPLOAD_IMPORTS_AHEAD": ("off", "imports_ahead", False),
     "WARPLOAD_PROGRESS": ("off", "progress", False),
+    "WARPLOAD_TRACE": ("on", "trace", True),
 }
 
 
@@ -64,6 +65,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("imports_ahead", "on"),
         ("progress", 1),
         ("progress", "on"),
+        ("trace", 1),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_named(name: str, value: Any) -> None:
@@ -97,7 +99,9 @@ def test_a_variable_that_is_no_time_is_refused_and_named(
         warpload.prefetch(mixed)
 
 
-@pytest.mark.parametrize("variable", ["WARPLOAD_LAZY_IMPORTS", "WARPLOAD_IMPORTS_AHEAD", "WARPLOAD_PROGRESS"])
+@pytest.mark.parametrize(
+    "variable", ["WARPLOAD_LAZY_IMPORTS", "WARPLOAD_IMPORTS_AHEAD", "WARPLOAD_PROGRESS", "WARPLOAD_TRACE"]
+)
 def test_a_variable_that_is_neither_on_nor_off_is_refused_and_its_value_named(
     variable: str, mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

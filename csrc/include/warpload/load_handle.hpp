@@ -11,6 +11,7 @@
 
 #include "warpload/export.h"
 #include "warpload/tensor_list.hpp"
+#include "warpload/trace.hpp"
 
 namespace warpload {
 
@@ -139,6 +140,10 @@ class WARPLOAD_API LoadHandle {
 
   /// What tells how far the load is as long as anybody asks.
   [[nodiscard]] LoadMeter meter() const noexcept;
+
+  /// The record of what the load's threads do, from its start on, where SegmentOptions::trace_events asked for one. It
+  /// may be read at any time, after the end of this handle too.
+  [[nodiscard]] LoadTrace trace() const noexcept;
 
   /// Releases a segment that is not wanted any more: what has not been read of it is skipped, and its memory goes with
   /// the last tensor that the caller still holds. Waits for the workers that are at it and for the copies that are

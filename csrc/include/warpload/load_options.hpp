@@ -58,6 +58,11 @@ struct SegmentOptions {
   /// the thread whose stream it is.) The first copy waits for what is queued there, so that the load may be given
   /// memory which that work still uses. A stream that is being captured into a CUDA graph is an InvalidArgumentError.
   void* stream = nullptr;
+
+  /// How many events the load's trace keeps (LoadHandle::trace), the last ones; no more memory is taken, 40 bytes an
+  /// event, than all events of the load need. 0 records nothing, and costs nothing. Of several requests of one load the
+  /// largest number counts.
+  std::uint64_t trace_events = 0;
 };
 
 /// One checkpoint of a load, which may have several: the components of a pipeline, say.

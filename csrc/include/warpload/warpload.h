@@ -28,8 +28,8 @@
 ///   own `_free`. Handles may be freed in any order; `_free` of null does nothing. Structs that the library fills are
 ///   its own, never to be written or freed; each says how long it is valid.
 /// - Structs of options begin with `struct_size`, which has to be the `sizeof` of the struct. All else may be zero,
-///   which is the default. A later version may add fields at the end of any struct but warpload_device, warpload_memory
-///   and warpload_tensor_dtype.
+///   which is the default. A later version may add fields at the end of any struct but warpload_device,
+///   warpload_memory, warpload_tensor_dtype and warpload_trace_event.
 /// - Failure: a function that returns a status gives WARPLOAD_OK, or says what went wrong. Where `error` is not null,
 ///   `*error` is set to null first, and on failure to a description, which is the caller's. What else the function
 ///   would have set is then null or zero. A null pointer where none is allowed is WARPLOAD_INVALID_ARGUMENT. No C++
@@ -145,6 +145,20 @@ enum warpload_device_casts_value {
   WARPLOAD_DEVICE_CASTS_AUTO = 0,
   WARPLOAD_DEVICE_CASTS_HOST = 1,   ///< The loader's threads.
   WARPLOAD_DEVICE_CASTS_DEVICE = 2  ///< The GPU where it has the cast, else the loader's threads.
+};
+
+/// What a thread of a load did for a while: a warpload_trace_kind_value.
+typedef int32_t warpload_trace_kind;
+
+/// The values of warpload_trace_kind. They never change; later versions may add some.
+enum warpload_trace_kind_value {
+  WARPLOAD_TRACE_READING = 0,            ///< Read from a file, be it from the page cache or past it.
+  WARPLOAD_TRACE_COPYING = 1,            ///< Copied what was read to its place, uncast.
+  WARPLOAD_TRACE_CASTING = 2,            ///< Cast what was read, or dequantised it, into its place.
+  WARPLOAD_TRACE_WAITING_FOR_SLOT = 3,   ///< Waited for a pinned slot to fill.
+  WARPLOAD_TRACE_WAITING_FOR_ARENA = 4,  ///< Waited with bytes in hand for the memory that they go to.
+  WARPLOAD_TRACE_SENDING = 5,            ///< Queued a slot's copy to a GPU, and the casts there.
+  WARPLOAD_TRACE_POPULATING = 6          ///< Had pages of views backed, before they are used.
 };
 
 /// The name of a device: a plain value.
@@ -327,6 +341,8 @@ typedef struct warpload_load_options {
   /// view of the file's private mapping: it costs nothing until it is used, and where the file has been truncated in
   /// the meantime, using it raises SIGBUS.
   int32_t no_views;
+  /// How many events warpload_load_trace gives at most, the last ones; 0 records nothing, and costs nothing.
+  uint64_t trace_events;
 } warpload_load_options;
 
 /// One tensor of a load, row-major and contiguous. All fields are set when the load has been started; the bytes at
@@ -382,6 +398,31 @@ WARPLOAD_API warpload_status warpload_load_wait(const warpload_load* load, int64
 /// read, do not count. Either pointer may be null. Cheap enough to be called often.
 WARPLOAD_API warpload_status warpload_load_progress(const warpload_load* load, uint64_t* bytes_done,
                                                     uint64_t* bytes_total, warpload_error** error);
+
+/// One entry of a load's trace.
+typedef struct warpload_trace_event {
+  int64_t begin_ns;  ///< When it began: nanoseconds of CLOCK_MONOTONIC.
+  int64_t end_ns;    ///< When it ended.
+  /// The bytes that it was about, as they lie in the files; of a slot that was sent and of pages, as they lie in
+  /// memory; 0 of a wait.
+  uint64_t bytes;
+  uint32_t thread;           ///< The operating system's number of the thread.
+  warpload_trace_kind kind;  ///< What was done.
+} warpload_trace_event;
+
+/// Gives what has been recorded of a load until now, in the order in which it ended, where its options ask for that
+/// (trace_events). Call it with null and 0 to learn how many events there are; while the load goes on there may be more
+/// with the next call.
+///
+/// @param load the load.
+/// @param events where the first `capacity` of them go; may be null where `capacity` is 0.
+/// @param capacity how many fit there.
+/// @param count how many events there are; may be null.
+/// @param lost how many others there have been, which later ones took the place of; may be null.
+/// @param error the failure's description; may be null.
+WARPLOAD_API warpload_status warpload_load_trace(const warpload_load* load, warpload_trace_event* events,
+                                                 size_t capacity, size_t* count, uint64_t* lost,
+                                                 warpload_error** error);
 
 /// Cancels a load: warpload_load_wait then returns WARPLOAD_CANCELLED, unless the load had ended before. Does not wait
 /// for the threads, which finish the reads that they are in.

@@ -17,4 +17,5 @@
 #include "warpload/populate.hpp"      // IWYU pragma: export
 #include "warpload/tensor.hpp"        // IWYU pragma: export
 #include "warpload/tensor_list.hpp"   // IWYU pragma: export
+#include "warpload/trace.hpp"         // IWYU pragma: export
 #include "warpload/version.h"         // IWYU pragma: export

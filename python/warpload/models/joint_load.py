@@ -97,10 +97,12 @@ class JointLoad:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                opened[model.label] = ModelWeights.open(model.path, devices.torch_device(model.device))
+                weights = ModelWeights.open(model.path, devices.torch_device(model.device))
             except WarploadError:
                 return
-        self._start([(model.label, opened[model.label], model.code, model.kept) for model in wanted])
+            weights.label = model.label
+            opened[model.label] = weights
+        self._start([(opened[model.label], model.code, model.kept) for model in wanted])
         self._weights |= opened
 
     def claim(self, label: str, path: Path, code: str | None, device: torch.device | None = None) -> ModelWeights:
@@ -129,7 +131,8 @@ class JointLoad:
                 self.pass_over(path.parent, _OTHER_FILES)
         if weights is None:
             weights = ModelWeights.open(path, device)
-            self._start([(label, weights, code, frozenset())])
+            weights.label = label
+            self._start([(weights, code, frozenset())])
         self._under_way.append(weights)
         return weights
 
@@ -149,7 +152,8 @@ class JointLoad:
         taken = prefetched.take([path], wanted, self.report, label)
         if taken is not None:
             taken.opened.take_over(path, device, taken.handle, taken.segment)
-            engine.shown_as_progress(taken.handle, {taken.segment: label}, taken=True)
+            taken.opened.label = label
+            engine.follow(taken.handle, {taken.segment: label}, taken=True)
             self.report.threads = engine.worker_count()
         return taken
 
@@ -180,12 +184,13 @@ class JointLoad:
         """Tell whether the core has begun to load one of the models."""
         return bool(self._weights or self._under_way)
 
-    def _start(self, models: list[tuple[str, ModelWeights, str | None, frozenset[str]]]) -> None:
+    def _start(self, models: list[tuple[ModelWeights, str | None, frozenset[str]]]) -> None:
         if not models:
             return
-        requests = [weights.plan(code, self.zero_copy, kept) for _, weights, code, kept in models]
-        handle = engine.start(requests, [weights.device for _, weights, *_ in models], [label for label, *_ in models])
-        for segment, (_, weights, *_) in enumerate(models):
+        requests = [weights.plan(code, self.zero_copy, kept) for weights, code, kept in models]
+        devices_of, labels = [each.device for each, *_ in models], [each.label for each, *_ in models]
+        handle = engine.start(requests, devices_of, labels)
+        for segment, (weights, *_) in enumerate(models):
             weights.attach(handle, segment)
         self.report.threads = engine.worker_count()
 

@@ -46,7 +46,7 @@ class NativeLoad:
         with contextlib.ExitStack() as stack:
             with unexpected.refused():
                 _check_modes()
-                stack.enter_context(load.report.stage("build"))
+                stack.enter_context(load.report.stage("build", call.label))
                 stack.enter_context(errors.caught_as_from(call.library))
                 undone = stack.enter_context(attempt())
             with unexpected.refused(lambda: undone.answering):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _core, devices, engine, mounts
+from .. import _core, context, devices, engine, mounts
 from ..dtypes import FLOATING_POINT
 from ..errors import FormatError
 from ..stock import kept_in_float32, model_files
@@ -35,6 +35,7 @@ class ModelWeights:
         described: name -> (dtype code in the file, shape).
         oddities: kind -> sentences, of what is odd about the files although they could be opened.
         sharded: whether the path is an index.
+        label: what the timeline of a load calls the model.
     """
 
     def __init__(self, path: Path, checkpoint: _core.Checkpoint, device: torch.device | None = None) -> None:
@@ -43,6 +44,7 @@ class ModelWeights:
         self.checkpoint = checkpoint
         self.described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
         self.sharded = path.name.endswith(".json")
+        self.label = path.parent.name
         self.oddities: dict[str, list[str]] = {}
         for kind, sentence in checkpoint.oddities:
             self.oddities.setdefault(kind, []).append(sentence)
@@ -143,7 +145,7 @@ class ModelWeights:
         request = engine.request(
             self.checkpoint, self.device, tensor_dtypes=wrong, only=set(wrong), zero_copy=self._zero_copy
         )
-        handle = engine.start([request], [self.device])
+        handle = engine.start([request], [self.device], [self.label])
         self._materialise()
         self._tensors.update(self._of(handle, 0))  # what was loaded before is released here
         self._loads.append((handle, 0))
@@ -155,7 +157,7 @@ class ModelWeights:
             devices.release_spare(self.device)
         casts = {name: self._planned[name] for name in self.cast_names()}
         request = engine.request(self.checkpoint, self.device, tensor_dtypes=casts, zero_copy=self._zero_copy)
-        self._loads.append((engine.start([request], [self.device]), 0))
+        self._loads.append((engine.start([request], [self.device], [self.label]), 0))
 
     def _bytes(self, name: str) -> int:
         return math.prod(self.described[name][1]) * _core.dtype_bits(self._planned[name]) // 8
@@ -185,8 +187,9 @@ class ModelWeights:
         Raises:
             WarploadError: the first error of its loads.
         """
-        for handle, segment in self._loads:
-            engine.wait_arrival(handle, segment, self.device)
+        with context.span("wait", self.label):
+            for handle, segment in self._loads:
+                engine.wait_arrival(handle, segment, self.device)
 
     def release(self) -> None:
         """Release the memory of tensors that nobody is to have; what is not read of them yet is not read any more."""

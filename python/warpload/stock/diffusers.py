@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import context
 from ..dtypes import FLOATING_POINT, code_of
 from . import construction, kept_in_float32, module_tree, repeated_blocks, seam_check
 from .call import FETCHING, OFFLOADING, Call, first_of, whole_device
@@ -213,10 +214,12 @@ def build(
 
     check_own_loading(cls, diffusers.ModelMixin, _LOADING_METHODS)
     config, unused, _ = cls.load_config(str(folder), return_unused_kwargs=True, return_commit_hash=True, **settings)
-    model = _construct(cls, copy.deepcopy(config), dict(unused), dtype, attempt)
+    with context.span("construct", weights.label):
+        model = _construct(cls, copy.deepcopy(config), dict(unused), dtype, attempt)
     tree = module_tree.walk(model)
     try:
-        _fill(cls, model, tree, dtype, weights)
+        with context.span("place", weights.label):
+            _fill(cls, model, tree, dtype, weights)
     except NotNativeError as error:
         if can_be_handed_over(cls):
             error.built = Built(cls, config, unused, model)

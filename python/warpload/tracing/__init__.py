@@ -1,0 +1,1 @@
+"""What `warpload trace` does."""
