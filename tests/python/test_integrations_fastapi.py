@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.testclient import httpx  # whichever of its versions is there
 
-from image_server.images import Images
+from image_server.images import Images, Order
 from image_server.server import create_app
 from image_server.settings import Settings
 from support import pages
@@ -80,6 +80,19 @@ def test_an_image_is_the_one_that_stock_draws(settings: Settings, saved: Saved) 
 
     assert answer.headers["Content-Type"] == "image/png"
     assert Image.open(io.BytesIO(answer.content)).tobytes() == expected.tobytes()
+
+
+def test_an_image_has_the_models_size_and_no_more_steps_than_are_allowed_where_nothing_is_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Images, "_draw", lambda _, order: (asked.append(order), b"image")[1])
+
+    with TestClient(create_app(settings)) as client:
+        until_loaded(client)
+        client.post("/generate", json={"prompt": "a bad cab"})
+
+    assert asked == [Order("a bad cab", settings.max_steps, None, None, 0)]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ class Images:
         """Return an image as PNG; it waits for those that were ordered before."""
         self.waiting += 1
         try:
-            return await self._do(self._draw, order)
+            image: bytes = await self._do(self._draw, order)
+            return image
         finally:
             self.waiting -= 1
 

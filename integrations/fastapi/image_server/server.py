@@ -14,13 +14,14 @@ from .images import Images, Order
 from .settings import Settings
 
 _LATER = {"Retry-After": "5"}  # seconds
+_STEPS = 30
 
 
 class Wanted(BaseModel):
-    """What an image shall be; without a size it has the model's own."""
+    """What an image shall be; without a size it has the model's own, without steps 30, or as many as are allowed."""
 
     prompt: str = Field(min_length=1)
-    steps: int = Field(default=30, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=8, multiple_of=8)
     height: int | None = Field(default=None, ge=8, multiple_of=8)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -66,16 +67,21 @@ def create_app(settings: Settings) -> FastAPI:
         if images.waiting > settings.queue:
             raise HTTPException(503, f"{images.waiting} images are waited for", _LATER)
         try:
-            return Response(await images.draw(Order(**wanted.model_dump())), media_type="image/png")
+            return Response(await images.draw(_order(wanted, settings)), media_type="image/png")
         except asyncio.CancelledError:  # by uvicorn, when what it waits for at its end takes too long
             raise HTTPException(503, "the server is stopped", _LATER) from None
 
     return app
 
 
+def _order(wanted: Wanted, settings: Settings) -> Order:
+    steps = min(_STEPS, settings.max_steps) if wanted.steps is None else wanted.steps
+    return Order(wanted.prompt, steps, wanted.width, wanted.height, wanted.seed)
+
+
 def _too_much(wanted: Wanted, settings: Settings) -> str:
     """Return what is refused, or the empty string."""
-    if wanted.steps > settings.max_steps:
+    if (wanted.steps or 0) > settings.max_steps:
         return f"steps are {settings.max_steps} at most"
     if max(wanted.width or 0, wanted.height or 0) > settings.max_side:
         return f"width and height are {settings.max_side} at most"
