@@ -24,7 +24,7 @@ import warpload
 from support import comfy_double, pages
 from support.compare import assert_same_tensors
 from support.devices import Device
-from support.processes import environment
+from support.processes import environment, mapped_files
 
 STYLES = ["safe_open", "load_file"]
 
@@ -103,7 +103,7 @@ def test_files_that_may_not_be_mapped_are_copied(file: str, monkeypatch: pytest.
     Path(file).unlink()
 
     assert_same_tensors(found, expected)
-    assert os.path.basename(file) not in Path("/proc/self/maps").read_text()
+    assert file not in mapped_files()
 
 
 def test_what_is_written_to_a_tensor_is_not_written_to_the_file(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
