@@ -12,7 +12,7 @@ import torch
 from accelerate.hooks import SequentialHook
 from diffusers import DiffusionPipeline
 
-from support import pages
+from support import integration_pages as pages
 from support.compare import assert_same_tensor, bytes_of
 from support.loading import load_both
 from support.pipelines import DTYPES, Saved

@@ -21,7 +21,8 @@ import safetensors.torch
 import torch
 
 import warpload
-from support import comfy_double, pages
+from support import comfy_double
+from support import integration_pages as pages
 from support.compare import assert_same_tensors
 from support.devices import Device
 from support.processes import environment, mapped_files

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from support import pages
+from support import integration_pages as pages
 from warpload import options
 
 FOLDER = pages.ROOT / "integrations" / "container"

@@ -20,7 +20,7 @@ from starlette.testclient import httpx  # whichever of its versions is there
 from image_server.images import Images, Order
 from image_server.server import create_app
 from image_server.settings import Settings
-from support import pages
+from support import integration_pages as pages
 from support.pipelines import MODELS, Saved
 from support.processes import run_python
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import pages
+from support import integration_pages as pages
 
 FOLDER = pages.ROOT / "docs" / "integrations"
 PAGES = sorted(page.stem for page in FOLDER.glob("*.md") if page.stem != "index")

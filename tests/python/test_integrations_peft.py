@@ -13,7 +13,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 import warpload
-from support import checkpoints, pages
+from support import checkpoints
+from support import integration_pages as pages
 from support.compare import assert_same_tensors, bytes_of
 from support.pipelines import Saved
 

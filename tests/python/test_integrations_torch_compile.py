@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from support import pages
+from support import integration_pages as pages
 from support.compare import bytes_of
 from support.loading import load_both
 from support.pipelines import Saved

@@ -18,7 +18,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from .pages import ROOT
+from .integration_pages import ROOT
 
 NODE = ROOT / "integrations" / "comfyui" / "warpload_loader"
 
