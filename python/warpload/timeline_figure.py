@@ -91,6 +91,9 @@ def _name(plot: Any, name: str) -> None:
 def _finish(figure: Any, plots: Sequence[Any], rows: Sequence[Row], seconds: float, title: str) -> None:
     from matplotlib.patches import Patch
 
+    for plot in plots[:-1]:
+        plot.spines["bottom"].set_visible(False)
+        plot.tick_params(bottom=False)
     plots[-1].set_xlim(0, seconds)
     plots[-1].set_xlabel("seconds", fontsize=8)
     totals = seconds_by_kind(rows)
