@@ -14,8 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import torch
 from playwright.sync_api import Browser, expect, sync_playwright
 from playwright.sync_api import Page as Tab
+from safetensors.torch import save_file
+
+import warpload
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
@@ -43,6 +47,17 @@ class Shown:
     write: Callable[[Path], object] | None = None
 
 
+def trace_of_a_load(page: Path) -> None:
+    """Write the timeline of a load that casts."""
+    file = page.with_suffix(".safetensors")
+    save_file({str(number): torch.ones(512, 512) for number in range(20)}, file)
+    with warpload.LoadOptions(trace=True):
+        warpload.load_file(file, dtype=torch.bfloat16)
+    report = warpload.last_report()
+    assert report is not None
+    report.save_trace(page)
+
+
 # Every page that people open in a browser and that is more than text.
 PAGES = [
     Shown("home", "site/", "The fastest way from files on disk"),
@@ -55,7 +70,10 @@ PAGES = [
     Shown("python", "site/python-api/", "disable_mmap"),
     Shown("design", "site/design/", "Dependencies point down"),
     Shown("benchmarks", "site/benchmarks/", "Contenders"),
+    Shown("timeline", "site/timeline/", "Where does the time of a load go"),
+    Shown("integrations", "site/integrations/", "ComfyUI"),
     Shown("reference", "site/reference/", "Embedding the loader"),
+    Shown("trace", "trace.html", "casting", write=trace_of_a_load),
 ]
 
 

@@ -43,6 +43,7 @@ REPOSITORIES = {
     "Wan-AI/Wan2.2-I2V-A14B-Diffusers": "wan-2.2-image-to-video",
     "black-forest-labs/FLUX.1-dev": "flux",
     "hunyuanvideo-community/HunyuanVideo": "hunyuan-video",
+    "my/pipeline": "stable-diffusion",
     "path/or/hub-id": "stable-diffusion-xl",
     "path/to/qwen-image": "qwen-image",
     "path/to/pipeline": "stable-diffusion-xl",
@@ -122,7 +123,7 @@ def furnish(folder: Path) -> Path:
     here.mkdir()
     for name, family in REPOSITORIES.items():
         _write_family(family, folder / family)
-        if name.startswith("path/"):
+        if name.startswith(("my/", "path/")):
             (here / name).parent.mkdir(parents=True, exist_ok=True)
             (here / name).symlink_to(folder / family)
         else:
