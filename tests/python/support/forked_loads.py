@@ -1,6 +1,6 @@
 """Programs run in children of one process that has the libraries imported already: a test then pays no imports.
 
-As in a fresh process nothing is loaded there yet, and nothing of warpload's is imported. It is not for tests of imports.
+As in a fresh process nothing is loaded there yet, and nothing of warpload is imported. It is not for tests of imports.
 """
 
 from __future__ import annotations
