@@ -121,13 +121,16 @@ TEST_P(LoadTraceTest, TheWaitForTheArenaIsToldOf) {
     if (!sizes[0].staging) std::this_thread::sleep_for(milliseconds(20));
     return std::vector<AdoptedMemory>(sizes.size());
   };
-  const auto load = loader.start({{checkpoint_of(assorted()), {.device = device, .trace_events = kEvents}}}, slow);
-  static_cast<void>(load.get());
+  // On a busy machine a worker may get the processor only after the arena is there.
   Clock::duration longest{};
-  for (const TraceEvent& event : load.trace().read().events) {
-    if (event.kind == TraceKind::kWaitingForArena) longest = std::max(longest, event.end - event.begin);
+  for (const auto deadline = Clock::now() + std::chrono::minutes(1); longest == Clock::duration::zero();) {
+    ASSERT_LT(Clock::now(), deadline);
+    const auto load = loader.start({{checkpoint_of(assorted()), {.device = device, .trace_events = kEvents}}}, slow);
+    static_cast<void>(load.get());
+    for (const TraceEvent& event : load.trace().read().events) {
+      if (event.kind == TraceKind::kWaitingForArena) longest = std::max(longest, event.end - event.begin);
+    }
   }
-  EXPECT_GT(longest, Clock::duration::zero());
 }
 
 TEST_P(LoadTraceTest, SegmentsAreToldApartAndTheLargestNumberOfEventsCounts) {
