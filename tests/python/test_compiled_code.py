@@ -16,8 +16,10 @@ PACKAGE = Path(_core.__file__).parent
 ARCHIVE = PACKAGE / "lib" / "libwarpload.a"  # the same objects as in the extension, which has no names any more
 # What is compiled for an instruction set and called only where the processor has it.
 CHOSEN_AT_RUN_TIME = {f"{work}_{level}.cpp.o" for work in ("cast", "dequant") for level in ("avx2", "avx512")}
-# Every x86-64 has SSE2. AVX and all that came with it or later begins with a v; these are the others that compilers use.
-NEWER = re.compile(r"^(v\w+|popcnt|lzcnt|tzcnt|andn|bextr|bzhi|[sr][ah][lr]x|rorx|mulx|pdep|pext|crc32|movbe|ad[co]x|pshufb)$")
+# Every x86-64 has SSE2. AVX and what came with it begins with a v; these are the others that compilers use.
+NEWER = re.compile(
+    r"^(v\w+|popcnt|lzcnt|tzcnt|andn|bextr|bzhi|[sr][ah][lr]x|rorx|mulx|pdep|pext|crc32|movbe|ad[co]x|pshufb)$"
+)
 # Every Linux with glibc and what the C++ compiler's programs need has these.
 SYSTEM_LIBRARIES = re.compile(r"^(lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+)\.so\.\d+|ld-linux.*\.so\.\d+)$")
 
@@ -53,7 +55,7 @@ def test_newer_instructions_are_only_in_what_is_chosen_at_run_time() -> None:
 
 @on_x86
 def test_what_is_chosen_at_run_time_brings_no_function_that_others_share() -> None:
-    """Of an inline function that several files have a linker takes one, which might be that with AVX for all of them."""
+    """Of an inline function that several files have a linker takes one, and that might be the one with AVX."""
     lines = lines_of("nm", "--defined-only", str(ARCHIVE))
     shared = [
         (member, line)

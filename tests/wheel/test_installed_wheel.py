@@ -65,10 +65,8 @@ def test_a_file_is_loaded_as_safetensors_loads_it(file: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_a_file_is_cast_on_the_way_as_torch_casts(file: Path, tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
-    expected = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
-    }
+def test_a_file_is_cast_as_torch_casts(file: Path, tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+    expected = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
     loaded = warpload.load_file(file, dtype=dtype)
 
