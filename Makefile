@@ -147,13 +147,15 @@ consume = { $(call configure,$(1),$(2)) $(3) && $(BIN)/cmake --build $(2) --para
 	|| { cat build.log; exit 1; }; $(call ctest,$(2)) || exit 1
 
 # The C++ tests on another architecture: NEON in place of AVX, and what else depends on it. Compiled by Debian's cross
-# compiler, run under qemu-user, which is slow; what it can't run is named in tests/cpp/qemu_user.cmake. No part of `make test`.
+# compiler, run under qemu-user, but for those that tests/cpp/not_under_qemu.txt names. No part of `make test`.
+# GCC 12 at -O3 sees copies in std::string overlap that cannot.
 test-aarch64: $(VENV)/.tests cross-compiler
 	$(call configure,.,build/aarch64) -DCMAKE_TOOLCHAIN_FILE=csrc/cmake/aarch64-linux-gnu.cmake -DCMAKE_BUILD_TYPE=Release \
-	  -DWARPLOAD_PYTHON=OFF -DWARPLOAD_TESTS=ON -DWARPLOAD_WERROR=ON -DWARPLOAD_CUDA_KERNELS=OFF \
+	  -DWARPLOAD_PYTHON=OFF -DWARPLOAD_TESTS=ON -DWARPLOAD_WERROR=ON -DWARPLOAD_CUDA_KERNELS=OFF -DCMAKE_CXX_FLAGS=-Wno-restrict \
 	  -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST=/usr/src/googletest >build.log 2>&1 || { cat build.log; exit 1; }
 	$(BIN)/cmake --build build/aarch64 --parallel $(JOBS)
-	$(call ctest,build/aarch64)
+	@echo "== not run, for the reasons in tests/cpp/not_under_qemu.txt:"; grep -v "^#" tests/cpp/not_under_qemu.txt
+	$(call ctest,build/aarch64) --exclude-regex "^($$(grep -v "^#" tests/cpp/not_under_qemu.txt | paste -sd "|"))$$"
 
 cross-compiler:
 	@{ command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64-static && ls /usr/src/googletest; } >/dev/null 2>&1 \

@@ -22,7 +22,7 @@ packages='import sysconfig; print(sysconfig.get_path("purelib"))'
 others=$folder/others # without the warpload among them, which would stand in for what this one lacks
 mkdir "$others"
 ln -s "$("$python" -c "$packages")"/* "$others"
-rm "$others"/warpload*
+rm -f "$others"/warpload*
 echo "import site; site.addsitedir('$others')" >"$("$environment/bin/python" -c "$packages")/others.pth"
 
 bare=(env --ignore-environment HOME="$folder" PATH="$environment/bin" LANG=C.UTF-8 HF_HUB_OFFLINE=1)
