@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "convert/cast_kernels.hpp"
 #include "cpp/support/backends.hpp"
 #include "cpp/support/catch_error.hpp"
 #include "cpp/support/load_cases.hpp"
@@ -274,8 +275,9 @@ TEST_P(DeviceLoadTest, WorkingMemoryForCastsComesFromTheAllocatorAndIsKeptUntilI
         loader.start({{checkpoint_of(assorted()), {.dtype = DType::f32, .device = device}}}, allocate).get().tensors();
     EXPECT_TRUE(bytes_of(tensors[4], device) == cast_bytes(bf16_pattern(3'000'001, 3), DType::bf16, DType::f32));
   }
-  EXPECT_EQ(staging, 1);
-  EXPECT_GT(owner.use_count(), 1);
+  const bool casts = !is_cuda() || !embedded_cast_kernels().empty();  // a driver needs kernels, which nvcc compiles
+  EXPECT_EQ(staging, casts ? 1 : 0);
+  EXPECT_EQ(owner.use_count() > 1, casts);
   loader.release_pinned_memory();
   EXPECT_EQ(owner.use_count(), 1);
 }

@@ -45,7 +45,8 @@ inline std::string safetensors_file(const std::vector<TensorSpec>& tensors) {
     if (header.size() > 1) header += ',';
     header += '"' + tensor.name + R"(":{"dtype":")" + tensor.dtype + R"(","shape":[)";
     for (std::size_t index = 0; index < tensor.shape.size(); ++index) {
-      header += (index == 0 ? "" : ",") + std::to_string(tensor.shape[index]);
+      if (index > 0) header += ',';
+      header += std::to_string(tensor.shape[index]);
     }
     header += R"(],"data_offsets":[)" + std::to_string(data.size()) + ',' +
               std::to_string(data.size() + tensor.data.size()) + "]}";
