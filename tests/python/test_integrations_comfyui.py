@@ -320,7 +320,7 @@ def test_the_node_imports_nothing_but_warpload_and_comfyui() -> None:
     assert found - sys.stdlib_module_names == {"comfy", "warpload"}
 
 
-@pytest.mark.skipif("COMFYUI" not in os.environ, reason="COMFYUI names no checkout of ComfyUI")
+@pytest.mark.comfyui
 def test_with_comfyuis_own_code(tmp_path: Path) -> None:
     """Run by whoever has a checkout; in a process of its own, as it parses the command line."""
     code = """

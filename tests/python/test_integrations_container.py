@@ -80,7 +80,7 @@ def test_the_wheel_is_built_of_all_that_pyproject_names() -> None:
     project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     copied = {source for argument in of("COPY") for source in argument.split()[:-1]}
     needed = {project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"}
-    needed |= {*project["tool"]["scikit-build"]["sdist"]["include"]}
+    needed |= {"CMakeLists.txt", "csrc"}
     needed |= {*project["tool"]["scikit-build"]["wheel"]["packages"].values()}
 
     assert {name for name in needed if not {name, *map(str, Path(name).parents)} & copied} == set()

@@ -38,6 +38,8 @@ def _bars_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("WARPLOAD_PROGRESS", raising=False)
     yield from watched.libraries_bars_on()
     assert progress_bar.current() is None
+    for each in bar_threads():  # a load does not wait for one that has shown nothing
+        each.join(60)
     assert not bar_threads()
 
 

@@ -167,6 +167,27 @@ def test_a_missing_seam_turns_off_what_needs_it(seam: Seam, saved: Saved, log: p
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_what_torch_compile_leaves_around_the_constructor_of_modules_turns_off_nothing(
+    saved: Saved, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo import mutation_guard
+
+    for name in ("__init__", "__setstate__"):
+        monkeypatch.setattr(torch.nn.Module, name, getattr(torch.nn.Module, name))
+    monkeypatch.setattr(torch.nn.Module, "___needs_generation_tag_patch", True, raising=False)
+    before = torch.nn.Module.__init__
+    mutation_guard.install_generation_tagging_init()
+    assert torch.nn.Module.__init__ is not before
+
+    warpload.DiffusionPipeline.from_pretrained(saved("stable-diffusion"))
+
+    report = warpload.last_report()
+    assert report is not None
+    assert report.turned_off == {}
+    assert warnings_of(log) == []
+
+
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("seam", CAN_LACK, ids=str)
 def test_a_seam_that_lacks_what_we_rely_on_turns_off_what_needs_it(
     seam: Seam, saved: Saved, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

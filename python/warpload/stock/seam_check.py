@@ -17,7 +17,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CellType, CodeType, ModuleType
 from typing import Any
 
 from .refusal import NotNativeError
@@ -68,7 +68,7 @@ def _fault(seam: Seam, module: ModuleType) -> str:
         function = getattr(owner, seam.attribute)
         if seam.parameters and (missing := _lacks(function, seam.parameters)):
             return f"takes no {', '.join(missing)}"
-        if unknown := set(seam.mentions) - set(_words(_code_of(function))):
+        if unknown := set(seam.mentions) - words(function):
             return f"knows no {', '.join(sorted(each.strip() for each in unknown))}"
     return ""
 
@@ -80,8 +80,31 @@ def _code_of(function: Any) -> CodeType | None:
 
 
 def words(function: Any) -> set[str]:
-    """Return what a function's code names: attributes, functions, and strings."""
-    return set(_words(_code_of(function)))
+    """Return what a function's code names: attributes, functions, and strings; a wrapper's, and what it wraps.
+
+    torch.compile leaves one around ``torch.nn.Module.__init__`` that says nothing of what it wraps but in its closure.
+    """
+    found: set[str] = set()
+    waiting, seen = [function], set()
+    while waiting:
+        code = _code_of(each := waiting.pop())
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        found.update(_words(code))
+        waiting += [held for held in map(_content, _closure_of(each)) if callable(held)]
+    return found
+
+
+def _closure_of(function: Any) -> tuple[CellType, ...]:
+    return getattr(inspect.unwrap(getattr(function, "__func__", function)), "__closure__", None) or ()
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
 
 
 def _lacks(function: Any, names: Iterable[str]) -> list[str]:
@@ -100,10 +123,9 @@ def _lacks(function: Any, names: Iterable[str]) -> list[str]:
     return sorted(set(names) - taken)
 
 
-def _words(code: CodeType | None) -> list[str]:
-    """Return what a function's code names: attributes, functions, and strings."""
+def _words(code: CodeType) -> list[str]:
     found: list[str] = []
-    constants: list[Any] = [] if code is None else [code]
+    constants: list[Any] = [code]
     while constants:
         value = constants.pop()
         if isinstance(value, str):
