@@ -39,9 +39,9 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     genuine = engine.start
 
-    def start(requests: Any, devices: Any) -> Any:
+    def start(requests: Any, *others: Any) -> Any:
         counts.append(len(requests))
-        return genuine(requests, devices)
+        return genuine(requests, *others)
 
     monkeypatch.setattr(engine, "start", start)
     return counts
