@@ -297,7 +297,7 @@ $(VENV)/.lint: $(CONSTRAINTS) | $(VENV)/.tests
 
 # The packages of the extra `docs`, without compiling the core once more.
 $(VENV)/.docs: $(CONSTRAINTS) pyproject.toml | $(VENV)/.installed
-	$(PIP) $$(sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",.*/\1/p' pyproject.toml)
+	$(PIP) "$$(echo $(VENV)/dist/*.whl)[docs]"
 	@touch $@
 
 $(VENV)/.pages: $(CONSTRAINTS) | $(VENV)/.docs

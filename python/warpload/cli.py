@@ -15,6 +15,18 @@ application = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
+# What several commands take.
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
+    ),
+]
+_DType = Annotated[
+    str, typer.Option(metavar="DTYPE", help="Load in this dtype: float16, bfloat16, float32; none leaves it out.")
+]
+_Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")]
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -175,15 +187,8 @@ def bench(
 
 @application.command()
 def inspect(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
-        ),
-    ],
-    variant: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")
-    ] = None,
+    source: _Source,
+    variant: _Variant = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write what was found as JSON.")] = False,
 ) -> None:
@@ -212,18 +217,9 @@ def inspect(
 
 @application.command()
 def verify(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
-        ),
-    ],
-    dtype: Annotated[
-        str, typer.Option(metavar="DTYPE", help="Load in this dtype: float16, bfloat16, float32; none leaves it out.")
-    ] = "none",
-    variant: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")
-    ] = None,
+    source: _Source,
+    dtype: _DType = "none",
+    variant: _Variant = None,
     hashes: Annotated[
         bool, typer.Option("--hashes", help="Compare the files with the Hub's, too, by their hashes.")
     ] = False,
@@ -256,22 +252,13 @@ def verify(
 
 @application.command()
 def trace(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH_OR_ID", help="A pipeline's or a model's folder, a file, or a Hub id that is in the cache."
-        ),
-    ],
+    source: _Source,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="Write the timeline there: .json, or .html, a page."),
     ],
-    dtype: Annotated[
-        str, typer.Option(metavar="DTYPE", help="Load in this dtype: float16, bfloat16, float32; none leaves it out.")
-    ] = "none",
-    variant: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the files, as from_pretrained takes it: fp16.")
-    ] = None,
+    dtype: _DType = "none",
+    variant: _Variant = None,
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Where to, such as cuda.", show_default="the CPU")
     ] = None,

@@ -9,8 +9,6 @@ import sys
 
 from rich.console import Console
 
-from .strings import shown as shown
-
 # No line of ours is as long; a terminal has its own width.
 _UNFOLDED = 100_000
 

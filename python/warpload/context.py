@@ -154,8 +154,8 @@ def began(report: LoadReport, name: str = "", *, library: str = "diffusers", **s
 
 def _asks_for_records() -> bool:
     try:
-        return options.current().trace
-    except InvalidArgumentError:  # of another variable, perhaps; what needs the options says so
+        return options.trace()
+    except InvalidArgumentError:  # what needs the options says so
         return False
 
 

@@ -134,7 +134,7 @@ def request(
     """
     strings.check_names(wanted.get("only") or ())
     strings.check_names(wanted.get("tensor_dtypes") or ())
-    if options.current().trace:
+    if options.trace():
         wanted["trace_events"] = timeline.MOST_EVENTS
     if device is None:
         return _core.SegmentRequest(checkpoint, **wanted)

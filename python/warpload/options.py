@@ -50,6 +50,9 @@ def _switch(variable: str, unsaid: str = "1") -> Callable[[], bool]:
     return is_on
 
 
+_trace_of_environment = _switch("WARPLOAD_TRACE", "0")
+
+
 def _progress_of_environment() -> bool | None:
     if not os.environ.get("WARPLOAD_PROGRESS", "").strip():
         return None
@@ -165,7 +168,7 @@ class LoadOptions:
     lazy_imports: bool = field(default_factory=_switch("WARPLOAD_LAZY_IMPORTS"))
     imports_ahead: bool = field(default_factory=_switch("WARPLOAD_IMPORTS_AHEAD"))
     progress: bool | None = field(default_factory=_progress_of_environment)
-    trace: bool = field(default_factory=_switch("WARPLOAD_TRACE", "0"))
+    trace: bool = field(default_factory=_trace_of_environment)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -225,6 +228,16 @@ def progress() -> bool | None:
     """
     active = _active.get()
     return active[-1].progress if active else _progress_of_environment()
+
+
+def trace() -> bool:
+    """Return the option of that name, in the way of ``progress``.
+
+    Raises:
+        InvalidArgumentError: the environment's is neither on nor off.
+    """
+    active = _active.get()
+    return active[-1].trace if active else _trace_of_environment()
 
 
 def asked_threads(wanted: LoadOptions) -> str:

@@ -59,6 +59,11 @@ class Event:
         return self.kind in CORE_KINDS
 
     @property
+    def name(self) -> str:
+        """The kind, and the component where there is one."""
+        return " ".join(filter(None, (self.kind, self.component)))
+
+    @property
     def seconds(self) -> float:
         """How long it took."""
         return (self.end - self.begin) / 1e9

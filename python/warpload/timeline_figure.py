@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import report_text
-from .timeline_rows import Row, colour_of, extent, rows_of, seconds_by_kind, shares
+from .timeline_rows import Row, colour_of, extent, rows_of, seconds_by_kind, stacked
 from .units import counted, duration
 
 if TYPE_CHECKING:
@@ -62,21 +62,17 @@ def _draw_bars(plot: Any, row: Row, begin: int, end: int) -> None:
     for event, level in row.bars:
         at, width = (event.begin - begin) / 1e9, event.seconds
         plot.barh(level, width, left=at, height=0.92, color=colour_of(event.kind), edgecolor="white", linewidth=0.4)
-        name = " ".join(filter(None, (event.kind, event.component)))
-        if width * 1e9 > _LETTER * len(name) * (end - begin):
-            plot.text(at + width / 2, level, name, ha="center", va="center", fontsize=7)
+        if width * 1e9 > _LETTER * len(event.name) * (end - begin):
+            plot.text(at + width / 2, level, event.name, ha="center", va="center", fontsize=7)
     plot.set_ylim(row.depth - 0.5, -0.5)
     _name(plot, row.name)
 
 
 def _draw_areas(plot: Any, name: str, rows: Sequence[Row], begin: int, end: int) -> None:
     seconds = (end - begin) / 1e9
-    ground = [0.0] * _BINS
     edges = [number * seconds / _BINS for number in range(_BINS + 1)]
-    for kind, parts in shares(rows, begin, end, _BINS).items():
-        above = [low + part for low, part in zip(ground, parts, strict=True)]
+    for kind, ground, above in stacked(rows, begin, end, _BINS):
         plot.stairs(above, edges, baseline=ground, fill=True, color=colour_of(kind), linewidth=0)
-        ground = above
     plot.set_ylim(0, 1)
     _name(plot, name)
 

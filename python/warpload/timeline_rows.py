@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,17 @@ def seconds_by_kind(rows: Sequence[Row]) -> dict[str, float]:
                 found[event.kind] = found.get(event.kind, 0.0) + event.seconds
             above.append(event.kind)
     return found
+
+
+def stacked(
+    rows: Sequence[Row], begin: int, end: int, bins: int
+) -> Iterator[tuple[str, Sequence[float], Sequence[float]]]:
+    """Yield the kinds of ``shares``, each with where its area begins and ends in each time, upon those before it."""
+    ground = [0.0] * bins
+    for kind, parts in shares(rows, begin, end, bins).items():
+        above = [low + part for low, part in zip(ground, parts, strict=True)]
+        yield kind, ground, above
+        ground = above
 
 
 def shares(rows: Sequence[Row], begin: int, end: int, bins: int) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .timeline_rows import Row, colour_of, extent, rows_of, seconds_by_kind, shares
+from .timeline_rows import Row, colour_of, extent, rows_of, seconds_by_kind, stacked
 from .units import counted, duration
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _bars(row: Row, top: float, begin: int, end: int) -> Iterator[str]:
         width = (event.end - event.begin) * scale
         if width < _LEAST:
             continue
-        title = " ".join(filter(None, (event.kind, event.component, duration(event.seconds))))
+        title = f"{event.name} {duration(event.seconds)}"
         yield (
             f"<rect x='{_LEFT + (event.begin - begin) * scale:.1f}' y='{top + level * _BAR:g}' width='{width:.1f}' "
             f"height='{_BAR - 1:g}' fill='{colour_of(event.kind)}'><title>{html.escape(title)}</title></rect>"
@@ -62,13 +62,10 @@ def _bars(row: Row, top: float, begin: int, end: int) -> Iterator[str]:
 
 def _areas(rows: Sequence[Row], top: float, begin: int, end: int) -> Iterator[str]:
     step = (_WIDTH - _LEFT) / _BINS
-    ground = [0.0] * _BINS
-    for kind, parts in shares(rows, begin, end, _BINS).items():
-        above = [low + part for low, part in zip(ground, parts, strict=True)]
+    for kind, ground, above in stacked(rows, begin, end, _BINS):
         corners = [*_steps(above, step), *reversed(list(_steps(ground, step)))]
         points = " ".join(f"{_LEFT + x:.1f},{top + _AREA * (1 - min(share, 1.0)):.1f}" for x, share in corners)
         yield f"<polygon points='{points}' fill='{colour_of(kind)}'><title>{html.escape(kind)}</title></polygon>"
-        ground = above
 
 
 def _steps(levels: Sequence[float], step: float) -> Iterator[tuple[float, float]]:

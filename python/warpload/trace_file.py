@@ -112,7 +112,7 @@ def _complete(event: Event, process: int, origin: int) -> dict[str, Any]:
         "ph": "X",
         "pid": process,
         "tid": event.thread,
-        "name": event.kind if event.is_of_core or not event.component else f"{event.kind} {event.component}",
+        "name": event.kind if event.is_of_core else event.name,
         "cat": "core" if event.is_of_core else "python",
         "ts": (event.begin - origin) / 1000,
         "dur": (event.end - event.begin) / 1000,

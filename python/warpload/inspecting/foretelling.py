@@ -14,6 +14,7 @@ from typing import Any
 from warpload import engine, mounts
 from warpload.errors import FormatError, WarploadError
 from warpload.inspecting.findings import Who
+from warpload.inspecting.subject import Subject, SubjectError
 from warpload.models import odd_files
 from warpload.models.native_load import why_none
 from warpload.models.weights import ModelWeights
@@ -58,6 +59,18 @@ def component_of_model(folder: Path, variant: str | None) -> Component:
         return Component(name, "diffusers", str(config["_class_name"]), str(folder), variant)
     named = architectures[0] if isinstance(architectures, list) and architectures else ""
     return Component(name, "transformers", str(named), str(folder), variant)
+
+
+def loadable_model(subject: Subject, variant: str | None) -> Component:
+    """Return the model that a subject is, for whoever is about to load it.
+
+    Raises:
+        SubjectError: nobody says of which class it is.
+    """
+    component = component_of_model(subject.path, variant)
+    if not component.class_name:
+        raise SubjectError(f"{subject.path}: its config.json names no class (name one of its files)")
+    return component
 
 
 def why_no_class(library: str, class_name: str) -> str:

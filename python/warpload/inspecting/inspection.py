@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from warpload import consoles
+from warpload import consoles, strings
 from warpload.errors import WarploadError
 from warpload.inspecting.findings import as_json
 from warpload.inspecting.gathering import gather
@@ -39,9 +39,9 @@ def run_inspect(options: InspectOptions, console: Console | None = None, message
     except KeyboardInterrupt:
         return refuse(messages, "interrupted", 130)
     except SubjectError as error:
-        return refuse(messages, consoles.shown(str(error)), 2)
+        return refuse(messages, strings.shown(str(error)), 2)
     except (OSError, WarploadError) as error:
-        return refuse(messages, consoles.shown(str(error)), 1)
+        return refuse(messages, strings.shown(str(error)), 1)
     for problem in findings.problems:
-        refuse(messages, consoles.shown(problem), 1)
+        refuse(messages, strings.shown(problem), 1)
     return 1 if findings.problems else 0

@@ -76,6 +76,16 @@ class Subject:
         return self.path if self.path.is_dir() else self.path.parent
 
 
+def refuse_other_folders(subject: Subject) -> None:
+    """Refuse a folder that no library loads as a whole.
+
+    Raises:
+        SubjectError: it has weights, but is neither a pipeline's nor a model's.
+    """
+    if subject.kind == "files":
+        raise SubjectError(f"{subject.path} is neither a pipeline nor a model (name one of its files)")
+
+
 def find_subject(named: str, variant: str | None = None) -> Subject:
     """Return what a path, or the id of a repository in the Hub's cache, means; nothing is fetched.
 

@@ -8,8 +8,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from warpload import dtypes
-from warpload.consoles import shown
 from warpload.inspecting.findings import Amount, Component, File, Findings, Tensor, amount, by_dtype
+from warpload.strings import shown
 from warpload.units import counted, size
 
 _STYLES = {"native": "green", "read natively": "green", "stock": "yellow", "no weights": "dim", "fails": "bold red"}

@@ -97,11 +97,10 @@ class JointLoad:
         opened: dict[str, ModelWeights] = {}
         for model in wanted:
             try:
-                weights = ModelWeights.open(model.path, devices.torch_device(model.device))
+                device = devices.torch_device(model.device)
+                opened[model.label] = ModelWeights.open(model.path, device, model.label)
             except WarploadError:
                 return
-            weights.label = model.label
-            opened[model.label] = weights
         self._start([(opened[model.label], model.code, model.kept) for model in wanted])
         self._weights |= opened
 
@@ -130,8 +129,7 @@ class JointLoad:
             if taken is None:
                 self.pass_over(path.parent, _OTHER_FILES)
         if weights is None:
-            weights = ModelWeights.open(path, device)
-            weights.label = label
+            weights = ModelWeights.open(path, device, label)
             self._start([(weights, code, frozenset())])
         self._under_way.append(weights)
         return weights

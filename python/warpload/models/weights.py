@@ -38,13 +38,15 @@ class ModelWeights:
         label: what the timeline of a load calls the model.
     """
 
-    def __init__(self, path: Path, checkpoint: _core.Checkpoint, device: torch.device | None = None) -> None:
+    def __init__(
+        self, path: Path, checkpoint: _core.Checkpoint, device: torch.device | None = None, label: str = ""
+    ) -> None:
         self.path = path
         self.device = device
         self.checkpoint = checkpoint
         self.described = {name: (code, shape) for name, code, shape, _ in checkpoint.tensors()}
         self.sharded = path.name.endswith(".json")
-        self.label = path.parent.name
+        self.label = label or path.parent.name
         self.oddities: dict[str, list[str]] = {}
         for kind, sentence in checkpoint.oddities:
             self.oddities.setdefault(kind, []).append(sentence)
@@ -54,14 +56,14 @@ class ModelWeights:
         self._zero_copy = True
 
     @classmethod
-    def open(cls, path: Path, device: torch.device | None = None) -> ModelWeights:
+    def open(cls, path: Path, device: torch.device | None = None, label: str = "") -> ModelWeights:
         """Read and check the headers of a file, or of what an index lists, as stock understands it.
 
         Raises:
             FormatError: a header or the index breaks the format's rules.
             IoError: a file is missing or unreadable.
         """
-        return cls(path, engine.open_checkpoint(path, as_published=True), device)
+        return cls(path, engine.open_checkpoint(path, as_published=True), device, label)
 
     def plan(
         self,

@@ -73,9 +73,12 @@ def _fault(seam: Seam, module: ModuleType) -> str:
     return ""
 
 
+def _bare(function: Any) -> Any:
+    return inspect.unwrap(getattr(function, "__func__", function))
+
+
 def _code_of(function: Any) -> CodeType | None:
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    code: CodeType | None = getattr(function, "__code__", None)
+    code: CodeType | None = getattr(_bare(function), "__code__", None)
     return code
 
 
@@ -92,12 +95,8 @@ def words(function: Any) -> set[str]:
             continue
         seen.add(code)
         found.update(_words(code))
-        waiting += [held for held in map(_content, _closure_of(each)) if callable(held)]
+        waiting += [held for held in map(_content, _bare(each).__closure__ or ()) if callable(held)]
     return found
-
-
-def _closure_of(function: Any) -> tuple[CellType, ...]:
-    return getattr(inspect.unwrap(getattr(function, "__func__", function)), "__closure__", None) or ()
 
 
 def _content(cell: CellType) -> Any:

@@ -15,15 +15,16 @@ from typing import Any
 from rich.console import Console
 
 import warpload
-from warpload import consoles, timeline_figure, trace_file, units
+from warpload import consoles, strings, timeline_figure, trace_file, units
 from warpload.errors import InvalidArgumentError
 from warpload.inspecting import foretelling
-from warpload.inspecting.subject import Subject, SubjectError, find_subject
+from warpload.inspecting.subject import Subject, SubjectError, find_subject, refuse_other_folders
+from warpload.measuring.runs import ELEMENT_SIZES
 from warpload.options import LoadOptions
 from warpload.refusing import refuse
 from warpload.report import LoadReport, last_report
+from warpload.verifying import fresh_load
 
-_DTYPES = ("float16", "bfloat16", "float32", "none")
 _PICTURES = (".png", ".svg", ".pdf")
 
 # What imported something before the load began: its name, begin and end.
@@ -45,7 +46,7 @@ class TraceOptions:
 def run_trace(options: TraceOptions, console: Console | None = None, messages: Console | None = None) -> int:
     """Load, and write the timeline; returns the process's exit status."""
     console, messages = console or consoles.for_results(), messages or consoles.for_messages()
-    if options.dtype not in _DTYPES:
+    if options.dtype not in ELEMENT_SIZES:
         return refuse(messages, f"--dtype is {options.dtype!r}, not float16, bfloat16, float32 or none", 2)
     try:
         _check_outputs(options)
@@ -54,9 +55,9 @@ def run_trace(options: TraceOptions, console: Console | None = None, messages: C
     except KeyboardInterrupt:
         return refuse(messages, "interrupted", 130)
     except (SubjectError, InvalidArgumentError) as error:
-        return refuse(messages, consoles.shown(str(error)), 2)
+        return refuse(messages, strings.shown(str(error)), 2)
     except OSError as error:
-        return refuse(messages, consoles.shown(f"cannot be written: {error}"), 1)
+        return refuse(messages, strings.shown(f"cannot be written: {error}"), 1)
 
 
 def _check_outputs(options: TraceOptions) -> None:
@@ -89,7 +90,7 @@ def _trace(options: TraceOptions, subject: Subject, console: Console, messages: 
         for name, begin, end in imports:
             report.timeline.add("import", begin, end, name)
         _write(report, options, console)
-    return refuse(messages, consoles.shown(failure), 1) if failure else 0
+    return refuse(messages, strings.shown(failure), 1) if failure else 0
 
 
 def _loader_of(subject: Subject, options: TraceOptions) -> Callable[[_Imports], object]:
@@ -98,15 +99,12 @@ def _loader_of(subject: Subject, options: TraceOptions) -> Callable[[_Imports], 
     Raises:
         SubjectError: it is nothing that can be loaded as a whole.
     """
-    if subject.kind == "files":
-        raise SubjectError(f"{subject.path} is neither a pipeline nor a model (name one of its files)")
+    refuse_other_folders(subject)
     if subject.kind == "file":
         return functools.partial(_load_file, subject, options)
     if subject.kind == "pipeline":
         return functools.partial(_load_pipeline, subject, options)
-    component = foretelling.component_of_model(subject.path, options.variant)
-    if not component.class_name:
-        raise SubjectError(f"{subject.path}: its config.json names no class (name one of its files)")
+    component = foretelling.loadable_model(subject, options.variant)
     return functools.partial(_load_model, component.library, component.class_name, subject, options)
 
 
@@ -120,8 +118,7 @@ def _load_pipeline(subject: Subject, options: TraceOptions, imports: _Imports) -
 
 
 def _load_model(library: str, class_name: str, subject: Subject, options: TraceOptions, imports: _Imports) -> None:
-    own = ("diffusers", "transformers")
-    module = _imported(library if library in own else f"diffusers.pipelines.{library}", imports)
+    module = _imported(fresh_load.module_name(library), imports)
     with warpload.accelerated():
         getattr(module, class_name).from_pretrained(subject.source, **_keywords(options, imports))
 
@@ -151,4 +148,4 @@ def _write(report: LoadReport, options: TraceOptions, console: Console) -> None:
         report.plot().savefig(options.plot, dpi=110)
         written.append(f"{options.plot}: the same, drawn")
     for line in written:
-        console.print(consoles.shown(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(strings.shown(line), markup=False, highlight=False, soft_wrap=True)

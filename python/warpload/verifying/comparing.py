@@ -10,7 +10,7 @@ from typing import Any
 
 from warpload.inspecting import foretelling
 from warpload.inspecting.looking import is_opened
-from warpload.inspecting.subject import Subject, SubjectError
+from warpload.inspecting.subject import Subject, SubjectError, refuse_other_folders
 from warpload.measuring.fresh_process import ContenderError, run_process
 from warpload.stock import pickles
 from warpload.stock.model_files import shards_of
@@ -105,13 +105,10 @@ def _arguments(subject: Subject, variant: str | None) -> list[str]:
     if subject.kind == "pipeline":
         return ["--kind", "pipeline", "--source", subject.source, *further]
     if subject.kind == "model":
-        component = foretelling.component_of_model(subject.path, variant)
-        if not component.class_name:
-            raise SubjectError(f"{subject.path}: its config.json names no class (name a single file to verify that)")
+        component = foretelling.loadable_model(subject, variant)
         which = ["--library", component.library, "--class", component.class_name]
         return ["--kind", "model", "--source", subject.source, *which, *further]
-    if subject.kind == "files":
-        raise SubjectError(f"{subject.path} is neither a pipeline nor a model (name one of its files)")
+    refuse_other_folders(subject)
     if subject.path.suffix != ".json" and not is_opened(subject.path):
         raise SubjectError(f"{subject.path}: {pickles.why_not_native(subject.path)}; there is nothing to compare")
     sources = [part for file in sorted(shards_of(subject.path)) for part in ("--source", str(file))]

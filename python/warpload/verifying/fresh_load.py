@@ -81,9 +81,13 @@ def _seed() -> None:
     importlib.import_module("torch").manual_seed(0)
 
 
+def module_name(library: str) -> str:
+    """Return the module that has the classes of a library, or of a pipeline, by its name in model_index.json."""
+    return library if library in _OWN_LIBRARIES else f"diffusers.pipelines.{library}"
+
+
 def _model_class(library: str, class_name: str) -> Any:
-    module = library if library in _OWN_LIBRARIES else f"diffusers.pipelines.{library}"
-    return getattr(importlib.import_module(module), class_name)
+    return getattr(importlib.import_module(module_name(library)), class_name)
 
 
 def _files_by(loader: str, files: list[str], dtype: Any) -> dict[str, Any]:

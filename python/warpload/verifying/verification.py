@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from warpload import consoles, units
+from warpload import consoles, strings, units
 from warpload.errors import WarploadError
 from warpload.inspecting.subject import Subject, SubjectError, find_subject
 from warpload.measuring.runs import ELEMENT_SIZES
@@ -46,9 +46,9 @@ def run_verify(options: VerifyOptions, console: Console | None = None, messages:
     except KeyboardInterrupt:
         return refuse(messages, "interrupted", 130)
     except (SubjectError, NoHashesError) as error:
-        return refuse(messages, consoles.shown(str(error)), 2)
+        return refuse(messages, strings.shown(str(error)), 2)
     except (LoadFailedError, OSError, WarploadError) as error:
-        return refuse(messages, consoles.shown(str(error)), 1)
+        return refuse(messages, strings.shown(str(error)), 1)
 
 
 def _verify(options: VerifyOptions, console: Console, messages: Console) -> int:
@@ -67,7 +67,7 @@ def _verify(options: VerifyOptions, console: Console, messages: Console) -> int:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
         for line, style in [*_lines_of_hashes(checked), *_lines_of_loads(comparison)]:
-            console.print(consoles.shown(line), style=style, markup=False, highlight=False, soft_wrap=True)
+            console.print(strings.shown(line), style=style, markup=False, highlight=False, soft_wrap=True)
     return 0 if _is_equal(comparison, checked) else 1
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
-_BLOCK = re.compile(r"^```(?P<language>[\w.]*)(?: (?P<info>[^\n]*))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+from . import pages
+from .pages import ROOT as ROOT
 
 
 def blocks(page: str, language: str = "python") -> list[str]:
@@ -17,8 +15,7 @@ def blocks(page: str, language: str = "python") -> list[str]:
         page: its name without the suffix.
         language: what the page calls them.
     """
-    text = (ROOT / "docs" / "integrations" / f"{page}.md").read_text(encoding="utf-8")
-    return [found["text"] for found in _BLOCK.finditer(text) if found["language"] == language]
+    return [str(each.parsed) for each in pages.blocks(ROOT / "docs" / "integrations" / f"{page}.md", language)]
 
 
 def block(page: str, containing: str, language: str = "python") -> str:
